@@ -1,0 +1,174 @@
+package function
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Rule is the kind of a threshold.
+type Rule string
+
+// The rules that turn scores into matches.
+const (
+	RuleAuto       Rule = "auto"       // found in the histogram of the scores; see AutoThreshold
+	RuleNumber     Rule = "number"     // Value is the threshold
+	RulePercentile Rule = "percentile" // Value in [0, 100]: so many percent of the rows lie below it
+	RuleTop        Rule = "top"        // Value rows match, more only where scores tie
+	RulePrecision  Rule = "precision"  // Value in (0, 1]: the lowest threshold that labels show to be so precise
+)
+
+// Threshold says which scores are a match: those at or above it. The zero
+// Threshold is auto. In YAML it is `auto`, a number, or a map of one of
+// percentile, top and precision.
+type Threshold struct {
+	Rule  Rule
+	Value float64
+}
+
+// Auto is the default threshold.
+var Auto = Threshold{Rule: RuleAuto}
+
+// Is reports whether the threshold follows the rule.
+func (t Threshold) Is(r Rule) bool { return t.rule() == r }
+
+func (t Threshold) rule() Rule {
+	if t.Rule == "" {
+		return RuleAuto
+	}
+	return t.Rule
+}
+
+func (t Threshold) String() string {
+	switch t.rule() {
+	case RuleAuto:
+		return "auto"
+	case RuleNumber:
+		return fmt.Sprint(t.Value)
+	}
+	return fmt.Sprintf("%s %v", t.Rule, t.Value)
+}
+
+const thresholdForms = "write auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}"
+
+// check says what is wrong with the threshold and how to mend it.
+func (t Threshold) check() (what, fix string) {
+	v := t.Value
+	ok := true
+	switch t.rule() {
+	case RuleAuto:
+	case RuleNumber:
+		ok = !math.IsNaN(v) && !math.IsInf(v, 0)
+		fix = "write a finite number"
+	case RulePercentile:
+		ok = v >= 0 && v <= 100
+		fix = "write a number from 0 to 100"
+	case RuleTop:
+		ok = v >= 1 && v <= 1<<53 && v == math.Trunc(v)
+		fix = "write a whole number from 1"
+	case RulePrecision:
+		ok = v > 0 && v <= 1
+		fix = "write a number above 0 and up to 1"
+	default:
+		return fmt.Sprintf("threshold %q is unknown", t.Rule), thresholdForms
+	}
+	if ok {
+		return "", ""
+	}
+	return fmt.Sprintf("threshold %s is out of range", t), fix
+}
+
+// UnmarshalYAML takes the forms that the type's description lists.
+func (t *Threshold) UnmarshalYAML(unmarshal func(any) error) error {
+	var v any
+	if err := unmarshal(&v); err != nil {
+		return err
+	}
+	got, err := parseThreshold(v)
+	if err != nil {
+		return err
+	}
+	*t = got
+	return nil
+}
+
+// MarshalYAML gives back the form that UnmarshalYAML takes.
+func (t Threshold) MarshalYAML() (any, error) { return t.plain(), nil }
+
+// MarshalJSON is like MarshalYAML.
+func (t Threshold) MarshalJSON() ([]byte, error) { return json.Marshal(t.plain()) }
+
+// UnmarshalJSON is like UnmarshalYAML.
+func (t *Threshold) UnmarshalJSON(data []byte) error {
+	return t.UnmarshalYAML(func(v any) error { return json.Unmarshal(data, v) })
+}
+
+func (t Threshold) plain() any {
+	switch t.rule() {
+	case RuleAuto:
+		return "auto"
+	case RuleNumber:
+		return t.Value
+	case RuleTop:
+		return map[string]int64{"top": int64(t.Value)}
+	}
+	return map[string]float64{string(t.Rule): t.Value}
+}
+
+func parseThreshold(v any) (Threshold, error) {
+	t, err := thresholdOf(v)
+	if err != nil {
+		return Threshold{}, err
+	}
+	if what, fix := t.check(); what != "" {
+		return Threshold{}, fmt.Errorf("%s; %s", what, fix)
+	}
+	return t, nil
+}
+
+func thresholdOf(v any) (Threshold, error) {
+	if n, ok := number(v); ok {
+		return Threshold{RuleNumber, n}, nil
+	}
+	switch v := v.(type) {
+	case nil:
+		return Auto, nil
+	case string:
+		if v == string(RuleAuto) {
+			return Auto, nil
+		}
+	case map[string]any:
+		if len(v) != 1 {
+			return Threshold{}, fmt.Errorf("threshold has %d rules and must have one; %s", len(v), thresholdForms)
+		}
+		for k, x := range v {
+			switch r := Rule(k); r {
+			case RulePercentile, RuleTop, RulePrecision:
+				n, ok := number(x)
+				if !ok {
+					return Threshold{}, fmt.Errorf("threshold's %s is %v, not a number", k, x)
+				}
+				return Threshold{r, n}, nil
+			}
+		}
+	}
+	return Threshold{}, fmt.Errorf("threshold %s is not understood; %s", strings.TrimSpace(fmt.Sprint(v)), thresholdForms)
+}
+
+// number converts the number types that YAML and JSON decoders produce.
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case float64:
+		return v, true
+	case float32:
+		return float64(v), true
+	case int:
+		return float64(v), true
+	case int64:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
+	}
+	return 0, false
+}
