@@ -1,0 +1,273 @@
+package function
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"winnow/pipeline/seeded"
+)
+
+// lambdas are the ridges that leave-one-out chooses from, in units of the mean
+// variance of a coordinate.
+var lambdas = []float64{0.3, 1, 3, 10, 30, 100, 1000}
+
+const (
+	fewPositives = 3    // below, leave-one-out has nothing to go by …
+	fewLambda    = 100  // … and this ridge is used
+	smallCorpus  = 200  // rows; below, the covariance is not to be trusted …
+	smallLambda  = 1000 // … and this ridge makes lda the centred mean, in effect
+	maxLeftOut   = 1000 // positives that leave-one-out leaves out; a seeded choice of more
+)
+
+// basis is the covariance's eigenbasis, in which every ridge is a division.
+type basis struct {
+	mean   []float64
+	values []float64 // eigenvalues, none negative
+	u      []float64 // row j is eigenvector j
+	u32    []float32
+	spread float64   // the unit of λ: tr Σ/d, or 1 when all rows are the same
+	sample []float32 // the statistics' sample, centred, in the basis
+}
+
+// eigenbasis computes the basis on the first call. All functions of one
+// embedding share it. It is safe for concurrent use.
+func (s *Statistics) eigenbasis() (*basis, error) {
+	s.once.Do(func() { s.basis, s.err = newBasis(s) })
+	return s.basis, s.err
+}
+
+func newBasis(s *Statistics) (*basis, error) {
+	d := s.Dim
+	values, u, err := eigh(s.Cov, d)
+	if err != nil {
+		return nil, fmt.Errorf("eigenvectors of the covariance of embedding %s: %w", s.Embedding, err)
+	}
+	b := &basis{mean: s.Mean, values: values, u: u, u32: make([]float32, d*d), spread: s.spread()}
+	for i, e := range b.values {
+		b.values[i] = max(e, 0) // rounding
+	}
+	if !(b.spread > 0) {
+		b.spread = 1
+	}
+	for i, x := range u {
+		b.u32[i] = float32(x)
+	}
+	n := len(s.SampleIDs)
+	b.sample = make([]float32, n*d)
+	if n > 0 {
+		centred := make([]float32, n*d)
+		for i := range n {
+			for j := range d {
+				centred[i*d+j] = float32(float64(s.Sample[i*d+j]) - s.Mean[j])
+			}
+		}
+		mulABT(n, d, d, centred, b.u32, b.sample)
+	}
+	return b, nil
+}
+
+// into expresses a difference of rows in the basis.
+func (b *basis) into(x []float64) []float64 {
+	d := len(x)
+	p := make([]float64, d)
+	for j := range p {
+		p[j] = dot64(b.u[j*d:(j+1)*d], x)
+	}
+	return p
+}
+
+// outOf is the inverse of into.
+func (b *basis) outOf(p []float64) []float64 {
+	d := len(p)
+	x := make([]float64, d)
+	for j, a := range p {
+		axpy(a, b.u[j*d:(j+1)*d], x)
+	}
+	return x
+}
+
+// ridge is what λ adds to every eigenvalue.
+func (b *basis) ridge(lambda float64) float64 { return lambda * b.spread }
+
+// fitLDA fits w = (Σ + λ·(tr Σ/d)·I)⁻¹ (avg⁺ − avg⁻) and scales it so that the
+// corpus' scores have mean 0 and standard deviation 1.
+func (s *Scorer) fitLDA(pos, neg *anchors, st *Statistics) error {
+	b, err := st.eigenbasis()
+	if err != nil {
+		return err
+	}
+	away := b.mean
+	if len(neg.rows) > 0 {
+		away = neg.average(-1)
+	}
+	delta := difference(pos.average(-1), away)
+	if math.Sqrt(dot64(delta, delta)) < 1e-6 {
+		return fmt.Errorf("the average of its positives is that of %s, so there is no direction to look in", whatIs(neg))
+	}
+	s.Lambda = chooseLambda(pos, away, st, b)
+	w := b.into(delta)
+	variance, size := 0.0, 0.0
+	for j := range w {
+		w[j] /= b.values[j] + b.ridge(s.Lambda)
+		variance += w[j] * w[j] * b.values[j]
+		size += w[j] * w[j]
+	}
+	// A corpus that does not vary along w has no standard deviation to measure
+	// in. The floor keeps rounding from being blown up to a score.
+	sd := math.Sqrt(max(variance, 1e-8*size))
+	for j := range w {
+		w[j] /= sd
+	}
+	s.setRow(b.outOf(w), 0, b.mean)
+	return nil
+}
+
+func whatIs(neg *anchors) string {
+	if len(neg.rows) > 0 {
+		return "its negatives"
+	}
+	return "the whole corpus"
+}
+
+func difference(a, b []float64) []float64 {
+	d := make([]float64, len(a))
+	for i := range d {
+		d[i] = a[i] - b[i]
+	}
+	return d
+}
+
+// chooseLambda picks the ridge under which a positive that is left out of the
+// fit ranks best among the sampled rows: the lowest mean logarithm of its
+// rank, weighted like the positives, ties to the larger λ. Rows that are
+// positives themselves do not count.
+func chooseLambda(pos *anchors, away []float64, st *Statistics, b *basis) float64 {
+	switch {
+	case st.Total < smallCorpus:
+		return smallLambda
+	case len(pos.rows) < fewPositives:
+		return fewLambda
+	}
+	lo := newLeaveOut(pos, away, st, b)
+	const chunk = 16 // positives at once: bounds the memory
+	left := pos.choose(maxLeftOut, st.Seed)
+	for i := 0; i < len(left); i += chunk {
+		lo.add(left[i:min(i+chunk, len(left))])
+	}
+	best := 0
+	for l, r := range lo.rank {
+		if r <= lo.rank[best]+1e-9 {
+			best = l
+		}
+	}
+	return lambdas[best]
+}
+
+// leaveOut ranks positives by directions that were fitted without them.
+type leaveOut struct {
+	b      *basis
+	pos    *anchors
+	sample int       // rows of the sample
+	rivals []int     // those that are no positives
+	mine   []float32 // the positives, centred, in the basis
+	sum    []float64 // their weighted sum
+	total  float64   // and weight
+	away   []float64 // centred, in the basis
+	rank   []float64 // of each λ: the weighted sum of the logarithms of ranks
+}
+
+func newLeaveOut(pos *anchors, away []float64, st *Statistics, b *basis) *leaveOut {
+	d := st.Dim
+	lo := &leaveOut{
+		b: b, pos: pos, sample: len(st.SampleIDs), rivals: withoutAnchors(st.SampleIDs, pos.ids),
+		mine: make([]float32, len(pos.rows)*d), sum: make([]float64, d),
+		away: b.into(difference(away, b.mean)), rank: make([]float64, len(lambdas)),
+	}
+	centred := make([]float32, 0, len(lo.mine))
+	for _, r := range pos.rows {
+		for j, x := range r {
+			centred = append(centred, float32(x-b.mean[j]))
+		}
+	}
+	mulABT(len(pos.rows), d, d, centred, b.u32, lo.mine)
+	for i, w := range pos.weights {
+		lo.total += w
+		for j, x := range lo.mine[i*d : (i+1)*d] {
+			lo.sum[j] += w * float64(x)
+		}
+	}
+	return lo
+}
+
+// add leaves out the given positives, one at a time.
+func (lo *leaveOut) add(left []int) {
+	d := len(lo.sum)
+	rows := make([]float32, 0, len(left)*len(lambdas)*d)
+	own := make([]float64, 0, len(left)*len(lambdas))
+	w := make([]float64, d)
+	for _, i := range left {
+		mine, weight := lo.mine[i*d:(i+1)*d], lo.pos.weights[i]
+		for _, lambda := range lambdas {
+			ridge, size := lo.b.ridge(lambda), 0.0
+			for j, x := range mine {
+				delta := (lo.sum[j]-weight*float64(x))/(lo.total-weight) - lo.away[j]
+				w[j] = delta / (lo.b.values[j] + ridge)
+				size += w[j] * w[j]
+			}
+			scale := 1 / max(math.Sqrt(size), math.SmallestNonzeroFloat32) // keeps single precision in range
+			score := 0.0
+			for j, x := range mine {
+				rows = append(rows, float32(w[j]*scale))
+				score += w[j] * scale * float64(x)
+			}
+			own = append(own, score)
+		}
+	}
+	scores := make([]float32, len(own)*lo.sample)
+	if lo.sample > 0 {
+		mulABT(len(own), lo.sample, d, rows, lo.b.sample, scores)
+	}
+	for k, mine := range own {
+		above := 0
+		for _, r := range lo.rivals {
+			if float64(scores[k*lo.sample+r]) > mine+1e-6 { // a copy of the positive is no rival
+				above++
+			}
+		}
+		lo.rank[k%len(lambdas)] += lo.pos.weights[left[k/len(lambdas)]] * math.Log(float64(1+above))
+	}
+}
+
+// withoutAnchors returns the positions of the sampled rows that are no anchors.
+func withoutAnchors(sample []string, lists ...[]string) []int {
+	anchor := map[string]bool{}
+	for _, l := range lists {
+		for _, id := range l {
+			anchor[id] = id != ""
+		}
+	}
+	var rows []int
+	for i, id := range sample {
+		if !anchor[id] {
+			rows = append(rows, i)
+		}
+	}
+	return rows
+}
+
+// choose returns the positions of all anchors, or of a seeded choice of n.
+func (a *anchors) choose(n int, seed uint64) []int {
+	at := make([]int, len(a.rows))
+	for i := range at {
+		at[i] = i
+	}
+	if len(at) > n {
+		slices.SortStableFunc(at, func(i, j int) int {
+			return cmp.Compare(seeded.Hash(seed, a.keys[i]), seeded.Hash(seed, a.keys[j]))
+		})
+		at = at[:n]
+	}
+	return at
+}
