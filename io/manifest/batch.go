@@ -315,8 +315,11 @@ func (b *batch) warn(rows int64, examples []string, format string, args ...any) 
 	})
 }
 
-// maxExamples is how many ids a warning names.
-const maxExamples = 3
+// A warning names a few ids, and not the whole of a long one.
+const (
+	maxExamples   = 3
+	maxExampleLen = 80
+)
 
 // tally counts rows and keeps the ids of the first few.
 type tally struct {
@@ -327,6 +330,6 @@ type tally struct {
 func (t *tally) add(id string) {
 	t.n++
 	if len(t.ids) < maxExamples {
-		t.ids = append(t.ids, id)
+		t.ids = append(t.ids, clip(validUTF8(id), maxExampleLen))
 	}
 }

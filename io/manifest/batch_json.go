@@ -86,7 +86,7 @@ func lines(w io.Writer, fn func(put func(v any) error) error) error {
 }
 
 // array writes a JSON array with one element a line, so that a large file still
-// streams, greps and diffs.
+// streams, greps and diffs. It leaves the end of the last line to the caller.
 func array(w io.Writer, fn func(put func(v any) error) error) error {
 	bw := bufio.NewWriterSize(w, 1<<16)
 	sep := "["
@@ -105,9 +105,9 @@ func array(w io.Writer, fn func(put func(v any) error) error) error {
 	if err != nil {
 		return err
 	}
-	end := "\n]\n"
+	end := "\n]"
 	if sep == "[" {
-		end = "[]\n"
+		end = "[]"
 	}
 	if _, err := bw.WriteString(end); err != nil {
 		return err

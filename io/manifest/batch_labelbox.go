@@ -367,10 +367,15 @@ func (l *labelbox) eachOf(ctx context.Context, p part, pick func(labelboxRow) bo
 func (l *labelbox) writeDataRows(ctx context.Context) error {
 	for _, p := range parts(l.uploads, int64(l.o.maxDataRows)) {
 		err := l.b.file("labelbox/data_rows"+p.suffix+".json", func(w io.Writer) error {
-			return array(w, func(put func(any) error) error {
+			err := array(w, func(put func(any) error) error {
 				return l.eachOf(ctx, p, func(r labelboxRow) bool { return r.data != nil },
 					func(r labelboxRow) error { return put(r.data) })
 			})
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(w, "\n")
+			return err
 		})
 		if err != nil {
 			return err

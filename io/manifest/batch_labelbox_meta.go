@@ -118,7 +118,7 @@ func (l *labelbox) metadata(r *BatchRow, hashed bool) (fields []object, cut, bad
 			v, ok := labelboxValue(f, byName[l.b.columns[f.meta].Name])
 			if ok {
 				put(f.Name, v)
-			} else if byName[l.b.columns[f.meta].Name] != nil {
+			} else if byName[l.b.columns[f.meta].Name] != nil && f.Kind != labelboxString { // a blank string is no value
 				bad = true
 			}
 		case f.Name == fieldReason && r.Reason != "":
@@ -276,22 +276,29 @@ func (l *labelbox) writeLeftOut(ctx context.Context) error {
 	})
 }
 
+func rowCount(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", n)
+}
+
 // report turns the counts into warnings.
 func (l *labelbox) report() {
 	for _, reason := range slices.Sorted(maps.Keys(l.left)) {
 		t := l.left[reason]
-		l.b.warn(t.n, t.ids, "%d of %d rows are left out: %s (all in labelbox/left_out.jsonl)", t.n, l.b.rows, leftOutHelp[reason])
+		l.b.warn(t.n, t.ids, "%d of %d rows left out: %s (all in labelbox/left_out.jsonl)", t.n, l.b.rows, leftOutHelp[reason])
 	}
 	note := func(t tally, format string, args ...any) {
 		if t.n > 0 {
 			l.b.warn(t.n, t.ids, format, args...)
 		}
 	}
-	note(l.local, "%d rows name files of this machine; create_data_rows uploads them when it runs here", l.local.n)
-	note(l.hashed, "%d ids are over %d characters: their global_key is a hash, the id stands in external_id and %s", l.hashed.n, labelboxMaxKey, fieldAssetID)
-	note(l.known, "%d rows are in Labelbox already: they join the batch and are not uploaded again", l.known.n)
-	note(l.cut, "%d rows have metadata over %d characters, which is cut", l.cut.n, labelboxMaxString)
-	note(l.bad, "%d rows have a value that a field reserved by Labelbox cannot take (split: train, valid or test; captureDateTime: a time); it is left out", l.bad.n)
+	note(l.local, "%s with a file of this machine: create_data_rows uploads it when it runs here", rowCount(l.local.n))
+	note(l.hashed, "%s with an id over %d characters: the global_key is a hash, the id stands in external_id and %s", rowCount(l.hashed.n), labelboxMaxKey, fieldAssetID)
+	note(l.known, "%s in Labelbox already: in the batch, but not uploaded again", rowCount(l.known.n))
+	note(l.cut, "%s with metadata over %d characters, which is cut", rowCount(l.cut.n), labelboxMaxString)
+	note(l.bad, "%s with a value that a field reserved by Labelbox cannot take (split: train, valid or test; captureDateTime: a time), which is left out", rowCount(l.bad.n))
 	if len(l.media) > 1 {
 		l.b.warn(0, nil, "the batch mixes %s; a Labelbox project takes one media type", strings.Join(slices.Sorted(maps.Keys(l.media)), ", "))
 	}

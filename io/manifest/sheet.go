@@ -115,7 +115,7 @@ func emitSheet(ctx context.Context, b *batch) error {
 		b.warn(0, nil, "the contact sheet shows the first %d of %d rows; batch.jsonl and batch.parquet list all", shown, b.rows)
 	}
 	if t := s.missing; t.n > 0 {
-		b.warn(t.n, t.ids, "%d pictures could not be shown and have a placeholder", t.n)
+		b.warn(t.n, t.ids, "%s without a picture, which could not be made: a placeholder stands there", rowCount(t.n))
 	}
 	return nil
 }
