@@ -1,0 +1,299 @@
+package configs
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"winnow/pipeline"
+	"winnow/pipeline/function"
+)
+
+// checker looks at a decoded config as a whole. A value that the decoder found
+// wrong is empty here, and passed over.
+type checker struct {
+	c        *Config
+	dir      string // of the config file
+	problems []pipeline.Problem
+}
+
+func (k *checker) add(path, fix, format string, args ...any) {
+	k.problems = append(k.problems, k.c.Problem(path, fmt.Sprintf(format, args...), fix))
+}
+
+func (k *checker) given(path string) bool { _, ok := k.c.marks[path]; return ok }
+
+// inherit hands the config's seed down to batches and random choices.
+func (k *checker) inherit() {
+	for i := range k.c.Batches {
+		b := &k.c.Batches[i]
+		if !k.given(fmt.Sprintf("$.batches[%d].seed", i)) {
+			b.Seed = k.c.Seed
+		}
+		for j := range b.Select {
+			if r := b.Select[j].Random; r != nil && !k.given(fmt.Sprintf("$.batches[%d].select[%d].random.seed", i, j)) {
+				r.Seed = b.Seed
+			}
+		}
+	}
+}
+
+// addresses makes all addresses absolute and names the sources.
+func (k *checker) addresses() {
+	k.resolve("$.workspace", &k.c.Workspace, storeSchemes)
+	names := map[string]bool{}
+	for i := range k.c.Sources {
+		s := &k.c.Sources[i]
+		path := fmt.Sprintf("$.sources[%d]", i)
+		if s.Name == "" {
+			s.Name = s.Manifest
+		}
+		if s.Name != "" && names[s.Name] {
+			k.add(path, "give one of them a name: of its own", "two sources are called %q", s.Name)
+		}
+		names[s.Name] = true
+		k.resolve(path+".manifest", &s.Manifest, storeSchemes)
+		for j := range s.Allow {
+			k.resolve(fmt.Sprintf("%s.allow[%d]", path, j), &s.Allow[j], append(storeSchemes[:len(storeSchemes):len(storeSchemes)], "http", "https"))
+		}
+		if len(s.Allow) == 0 && s.Manifest != "" {
+			s.Allow = []string{home(s.Manifest)}
+		}
+	}
+	for i := range k.c.Labels {
+		k.resolve(fmt.Sprintf("$.labels[%d].manifest", i), &k.c.Labels[i].Manifest, storeSchemes)
+	}
+	for i := range k.c.Predictions {
+		k.resolve(fmt.Sprintf("$.predictions[%d].manifest", i), &k.c.Predictions[i].Manifest, storeSchemes)
+	}
+	for i := range k.c.Embeddings {
+		// A name is a model that winnow ships, anything like a path is a spec file.
+		if m := &k.c.Embeddings[i].Model; strings.ContainsRune(*m, '/') || strings.HasSuffix(*m, ".yaml") || strings.HasSuffix(*m, ".yml") {
+			k.resolve(fmt.Sprintf("$.embeddings[%d].model", i), m, []string{"file"})
+		}
+	}
+}
+
+func (k *checker) resolve(path string, address *string, schemes []string) {
+	if strings.TrimSpace(*address) == "" {
+		return
+	}
+	got, f := resolve(k.dir, *address, schemes)
+	if f != nil {
+		k.add(path, f.fix, "%s", f.what)
+		return
+	}
+	*address = got
+}
+
+// functions reads the function files and checks them against the config.
+func (k *checker) functions(env func(string) (string, bool)) {
+	seen := map[string]bool{}
+	for i, g := range k.c.Functions {
+		path := "$.functions"
+		if p := index(path, i); k.given(p) {
+			path = p
+		}
+		if strings.TrimSpace(g) == "" {
+			k.add(path, "write a path or glob, or delete the line", "functions is empty")
+			continue
+		}
+		files, f := expandGlob(k.dir, g)
+		if f != nil {
+			k.add(path, f.fix, "%s", f.what)
+		}
+		for _, file := range files {
+			if seen[file] {
+				continue
+			}
+			seen[file] = true
+			fn, problems := readFunction(file, env)
+			k.problems = append(k.problems, problems...)
+			k.c.Definitions = append(k.c.Definitions, fn)
+		}
+	}
+	k.problems = append(k.problems, twins(k.c.Definitions)...)
+	for _, fn := range k.c.Definitions {
+		k.function(fn)
+	}
+}
+
+func (k *checker) function(fn *Function) {
+	bad := func(path, fix, format string, args ...any) {
+		k.problems = append(k.problems, fn.Problem(path, fmt.Sprintf(format, args...), fix))
+	}
+	if fn.Embedding != "" {
+		if e, ok := k.c.Embedding(fn.Embedding); !ok {
+			bad("$.embedding", meant(fn.Embedding, k.embeddings(), "the config has no embeddings"), "the config has no embedding %q", fn.Embedding)
+		} else if e.Of != "" && e.Of != "image" {
+			k.uris(fn, e)
+		}
+	}
+	if fn.Threshold.Is(function.RulePrecision) && len(k.c.Labels) == 0 {
+		bad("$.threshold", "add labels: to the config, or write another threshold", "a threshold by precision needs labels, and the config names none")
+	}
+}
+
+// uris refuses images as anchors of texts.
+func (k *checker) uris(fn *Function, e Embedding) {
+	for name, list := range map[string][]function.Anchor{"positive": fn.Anchors.Positive, "negative": fn.Anchors.Negative} {
+		for i, a := range list {
+			if a.URI != "" {
+				k.problems = append(k.problems, fn.Problem(fmt.Sprintf("$.anchors.%s[%d].uri", name, i),
+					fmt.Sprintf("a uri anchor is an image, and the embedding %s is of %s", e.Name, e.Of), "write a text or an asset"))
+			}
+		}
+	}
+}
+
+func (k *checker) embeddings() []string {
+	var names []string
+	for _, e := range k.c.Embeddings {
+		if e.Name != "" {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+// names reports embeddings and batches of one name.
+func (k *checker) names() {
+	k.unique("embeddings", len(k.c.Embeddings), func(i int) string { return k.c.Embeddings[i].Name })
+	k.unique("batches", len(k.c.Batches), func(i int) string { return k.c.Batches[i].Name })
+}
+
+func (k *checker) unique(list string, n int, name func(int) string) {
+	first := map[string]int{}
+	for i := range n {
+		path := fmt.Sprintf("$.%s[%d].name", list, i)
+		if before, twice := first[name(i)]; twice && name(i) != "" {
+			k.add(path, "give one of them another name", "%s has %q twice, first in line %d", list, name(i), k.c.marks.find(fmt.Sprintf("$.%s[%d].name", list, before)).line)
+			continue
+		}
+		first[name(i)] = i
+	}
+}
+
+func (k *checker) batches() {
+	for i, b := range k.c.Batches {
+		path := fmt.Sprintf("$.batches[%d]", i)
+		if b.Dedupe != nil {
+			k.embedding(path+".dedupe.embedding", b.Dedupe.Embedding)
+		}
+		for j, o := range b.Select {
+			k.objective(index(path+".select", j), o)
+		}
+		if b.Labelbox != nil && !contains(b.Emit, "labelbox") {
+			k.add(path+".labelbox", "add labelbox to emit, or delete the options", "the batch has options for labelbox and does not emit it")
+		}
+	}
+}
+
+func (k *checker) objective(path string, o Objective) {
+	var set []string
+	for _, kind := range []string{"top", "random", "diversity"} {
+		if k.given(child(path, kind)) {
+			set = append(set, kind)
+		}
+	}
+	if len(set) > 1 {
+		k.add(path, "write each as an entry of its own", "an objective has both %s", strings.Join(set, " and "))
+	}
+	if len(set) == 0 && k.given(path) && !k.told(path) {
+		k.add(path, "write top, random or diversity", "an objective is empty")
+	}
+	if o.Diversity != nil {
+		k.embedding(child(path, "diversity.embedding"), o.Diversity.Embedding)
+	}
+	k.top(child(path, "top"), o.Top)
+}
+
+// told says whether a problem is reported at a value already.
+func (k *checker) told(path string) bool {
+	at := k.c.marks.find(path)
+	for _, p := range k.problems {
+		if p.File == k.c.File && p.Line == at.line && p.Column == at.column {
+			return true
+		}
+	}
+	return false
+}
+
+// top takes a function, its percentile, or a column of numbers.
+func (k *checker) top(path, name string) {
+	if name == "" || name == "confidence" || strings.HasPrefix(name, "metadata.") {
+		return
+	}
+	names := []string{"confidence"}
+	for _, fn := range k.c.Definitions {
+		if fn.Name == name || fn.Name+"_pct" == name {
+			return
+		}
+		if fn.Name != "" {
+			names = append(names, fn.Name)
+		}
+	}
+	k.add(path, meant(name, names, "name a function, confidence or metadata.NAME"), "there is no function %q", name)
+}
+
+func (k *checker) embedding(path, name string) {
+	if name == "" {
+		return
+	}
+	if _, ok := k.c.Embedding(name); !ok {
+		k.add(path, meant(name, k.embeddings(), "add it to embeddings"), "there is no embedding %q", name)
+	}
+}
+
+// Model is what a config check needs to know of a model.
+type Model struct {
+	Image bool // embeds images
+	Text  bool // embeds texts: a text model, or an image model with a text tower
+}
+
+// CheckModels checks the models of the embeddings, and that functions have
+// text anchors only where the model embeds texts. look finds a model by what
+// the config says of it: a name, or an absolute path of a spec; its error says
+// what is wrong and what to do, parted by "; ".
+func CheckModels(look func(model string) (Model, error)) Check {
+	return func(c *Config) (problems []pipeline.Problem) {
+		texts := map[string]bool{}
+		for i, e := range c.Embeddings {
+			texts[e.Name] = true
+			if e.Model == "" {
+				continue
+			}
+			path := fmt.Sprintf("$.embeddings[%d]", i)
+			m, err := look(e.Model)
+			if err != nil {
+				what, fix := parts(err)
+				problems = append(problems, c.Problem(path+".model", what, fix))
+				continue
+			}
+			texts[e.Name] = m.Text
+			switch {
+			case e.Of == "image" && !m.Image:
+				problems = append(problems, c.Problem(path+".of", fmt.Sprintf("the model %s embeds texts, not images", filepath.Base(e.Model)), "write of: text or of: caption, or name an image model"))
+			case e.Of != "" && e.Of != "image" && !m.Text:
+				problems = append(problems, c.Problem(path+".of", fmt.Sprintf("the model %s embeds images, not texts", filepath.Base(e.Model)), "write of: image, or name a text model"))
+			}
+		}
+		for _, f := range c.Definitions {
+			if able, known := texts[f.Embedding]; able || !known {
+				continue
+			}
+			for _, list := range []struct {
+				name    string
+				anchors []function.Anchor
+			}{{"positive", f.Anchors.Positive}, {"negative", f.Anchors.Negative}} {
+				for i, a := range list.anchors {
+					if a.Text != "" {
+						problems = append(problems, f.Problem(fmt.Sprintf("$.anchors.%s[%d].text", list.name, i),
+							fmt.Sprintf("the model of the embedding %s embeds no texts", f.Embedding), "write an asset or a uri, or choose a model with a text tower"))
+					}
+				}
+			}
+		}
+		return problems
+	}
+}

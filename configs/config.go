@@ -1,0 +1,161 @@
+package configs
+
+import (
+	"winnow/pipeline/function"
+)
+
+// Config is a config file, checked, with its defaults filled in. Local paths in
+// it are absolute; addresses of buckets stand as written. It survives a trip
+// through JSON.
+type Config struct {
+	Workspace   string        `json:"workspace" jsonschema:"required,minLength=1,example=file://./workspace,example=s3://bucket/prefix?region=eu-west-1" jsonschema_description:"Where all that winnow makes is kept: a folder, or a bucket and prefix (file://, s3://, gs://, azblob://)."`
+	Sources     []Source      `json:"sources" jsonschema:"required,minItems=1" jsonschema_description:"The manifests that list the assets."`
+	Labels      []Labels      `json:"labels,omitempty" jsonschema_description:"Known labels: what is labeled is left out of batches, and where: sees it as labeled and label."`
+	Predictions []Predictions `json:"predictions,omitempty" jsonschema_description:"What models said of the assets: where: sees it as prediction and confidence."`
+	Embeddings  []Embedding   `json:"embeddings" jsonschema:"required,minItems=1" jsonschema_description:"The vector spaces to search in."`
+	Functions   Globs         `json:"functions,omitempty" jsonschema_description:"The function files: a path or glob, or a list of them, relative to this file."`
+	Batches     []Batch       `json:"batches,omitempty" jsonschema_description:"What to choose for labeling."`
+	MaxRejects  *Percent      `json:"max_rejects,omitempty" jsonschema_description:"The run fails (exit 1) when more of the new rows than this are rejected. Off without it."`
+	Device      string        `json:"device,omitempty" jsonschema:"pattern=^(auto|cpu|cuda|cuda:[0-9]+)$,default=auto,example=cpu,example=cuda:0" jsonschema_description:"Where models run: auto takes a GPU when there is one."`
+	Limits      Limits        `json:"limits,omitzero" jsonschema_description:"Bounds for a single asset and for winnow itself."`
+	Seed        uint64        `json:"seed,omitempty" jsonschema:"default=1,minimum=0,maximum=9007199254740991" jsonschema_description:"Seed of every random choice that names none of its own."`
+	Tasks       Tasks         `json:"tasks,omitzero" jsonschema_description:"How work is cut into tasks."`
+
+	// Definitions are the functions of all function files, sorted by file.
+	Definitions []*Function `json:"definitions,omitempty" jsonschema:"-"`
+	// File is the config file as the user named it.
+	File string `json:"file,omitempty" jsonschema:"-"`
+
+	marks marks
+}
+
+// Source is one manifest of assets.
+type Source struct {
+	Name     string   `json:"name,omitempty" jsonschema:"minLength=1,maxLength=200" jsonschema_description:"What the source is called in the assets table. Default: the manifest as written."`
+	Manifest string   `json:"manifest" jsonschema:"required,minLength=1,example=file://./data/manifest.jsonl,example=s3://bucket/photos/**/*.jpg" jsonschema_description:"JSON Lines, CSV or Parquet files, or a glob of them; or a glob of pictures or texts, whose paths become asset ids."`
+	Mode     string   `json:"mode,omitempty" jsonschema:"enum=append,enum=snapshot,default=append" jsonschema_description:"append: the manifest adds and changes assets. snapshot: it is the whole truth, and what it lacks is removed."`
+	Fields   Fields   `json:"fields,omitzero" jsonschema_description:"Columns of the manifest, where their names differ from winnow's."`
+	Allow    []string `json:"allow,omitempty" jsonschema:"minItems=1,uniqueItems=true,minLength=1" jsonschema_description:"The places that assets may be read from. Default: the manifest's own folder or bucket. http(s):// places must be named here."`
+}
+
+// Fields names columns of a manifest, where they differ from winnow's.
+type Fields struct {
+	AssetID string `json:"asset_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The asset's unique key."`
+	URI     string `json:"uri,omitempty" jsonschema:"minLength=1" jsonschema_description:"Where the content is, absolute or relative to the manifest."`
+	Text    string `json:"text,omitempty" jsonschema:"minLength=1" jsonschema_description:"Content that stands in the manifest itself."`
+	Caption string `json:"caption,omitempty" jsonschema:"minLength=1" jsonschema_description:"A text about the asset."`
+	Version string `json:"version,omitempty" jsonschema:"minLength=1" jsonschema_description:"Changes when the content changes: an etag, md5 or time of change."`
+}
+
+// Labels is one manifest of labels: rows of asset_id and label.
+type Labels struct {
+	Manifest string      `json:"manifest" jsonschema:"required,minLength=1,example=file://./labels/*.jsonl" jsonschema_description:"JSON Lines, CSV or Parquet files, or a glob of them."`
+	Fields   LabelFields `json:"fields,omitzero" jsonschema_description:"Columns of the manifest, where their names differ from winnow's."`
+}
+
+// LabelFields names columns of a labels manifest.
+type LabelFields struct {
+	AssetID string `json:"asset_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The labeled asset."`
+	Label   string `json:"label,omitempty" jsonschema:"minLength=1" jsonschema_description:"Its label."`
+}
+
+// Predictions is one manifest of what a model said.
+type Predictions struct {
+	Model    string           `json:"model" jsonschema:"required,minLength=1,example=fruit-v7" jsonschema_description:"Name and version of the model."`
+	Manifest string           `json:"manifest" jsonschema:"required,minLength=1,example=file://./predictions.parquet" jsonschema_description:"JSON Lines, CSV or Parquet files, or a glob of them."`
+	Fields   PredictionFields `json:"fields,omitzero" jsonschema_description:"Columns of the manifest, where their names differ from winnow's."`
+}
+
+// PredictionFields names columns of a predictions manifest.
+type PredictionFields struct {
+	AssetID    string `json:"asset_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The asset."`
+	Prediction string `json:"prediction,omitempty" jsonschema:"minLength=1" jsonschema_description:"The predicted class."`
+	Confidence string `json:"confidence,omitempty" jsonschema:"minLength=1" jsonschema_description:"How sure the model is, from 0 to 1."`
+}
+
+// Embedding is a vector space: one model applied to one field of the assets.
+type Embedding struct {
+	Name  string `json:"name" jsonschema:"required,pattern=^[a-z][a-z0-9_-]{0\\,63}$" jsonschema_description:"The name that functions and batches use."`
+	Model string `json:"model" jsonschema:"required,minLength=1,example=efficientnet-lite0,example=use-multilingual-v3,example=./models/my-model.yaml" jsonschema_description:"A model that winnow ships, or the path of a model spec."`
+	Of    string `json:"of" jsonschema:"required,pattern=^(image|text|caption|metadata[.].+)$,example=image,example=text,example=caption,example=metadata.title" jsonschema_description:"The field of the assets that the model sees."`
+}
+
+// Batch says what to choose for labeling.
+type Batch struct {
+	Name     string      `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9_-]{0\\,63}$" jsonschema_description:"The batch's name; it is identified by name and slot."`
+	Where    string      `json:"where,omitempty" jsonschema:"minLength=1,example=ripe_apples_match AND NOT labeled" jsonschema_description:"A SQL condition over the assets, metadata.*, labeled, batched, label, prediction, confidence, and three columns a function: f, f_match, f_pct. Without it every asset may be chosen."`
+	Exclude  []string    `json:"exclude,omitempty" jsonschema:"enum=batched,enum=labeled,uniqueItems=true,default=batched,default=labeled" jsonschema_description:"What is left out beforehand. Write [] to leave nothing out."`
+	Dedupe   *Dedupe     `json:"dedupe,omitempty" jsonschema_description:"Keep one of each group of near-duplicates. Exact duplicates are dropped without it."`
+	Select   []Objective `json:"select" jsonschema:"required,minItems=1" jsonschema_description:"How to choose among what is left: top, random or diversity."`
+	Size     int         `json:"size" jsonschema:"required,minimum=1,maximum=10000000" jsonschema_description:"How many assets to choose at most."`
+	Emit     []string    `json:"emit,omitempty" jsonschema:"enum=jsonl,enum=parquet,enum=html,enum=labelbox,minItems=1,uniqueItems=true,default=jsonl,default=parquet,default=html" jsonschema_description:"The files to write."`
+	Seed     uint64      `json:"seed,omitempty" jsonschema:"minimum=0,maximum=9007199254740991" jsonschema_description:"Seed of this batch's random choices. Default: the config's seed."`
+	Labelbox *Labelbox   `json:"labelbox,omitempty" jsonschema_description:"Options of the labelbox files."`
+}
+
+// Dedupe keeps one of each group of rows that lie close together.
+type Dedupe struct {
+	Embedding string  `json:"embedding" jsonschema:"required,minLength=1" jsonschema_description:"The embedding to measure in."`
+	Distance  float64 `json:"distance" jsonschema:"required,exclusiveMinimum=0,maximum=2,example=0.05" jsonschema_description:"Rows nearer than this cosine distance (1 - cosine) are duplicates."`
+}
+
+// Objective is one way to choose: exactly one of its fields is set.
+type Objective struct {
+	Top       string     `json:"top,omitempty" jsonschema:"minLength=1,example=ripe_apples" jsonschema_description:"The rows with the highest score of this function, or the highest value of this number column."`
+	Random    *Random    `json:"random,omitempty" jsonschema_description:"A seeded random choice."`
+	Diversity *Diversity `json:"diversity,omitempty" jsonschema_description:"Rows far from each other: each next one is farthest from all that are chosen."`
+}
+
+// Random is a seeded random choice.
+type Random struct {
+	Seed uint64 `json:"seed,omitempty" jsonschema:"minimum=0,maximum=9007199254740991" jsonschema_description:"Default: the batch's seed."`
+}
+
+// Diversity chooses rows far from each other.
+type Diversity struct {
+	Embedding   string  `json:"embedding" jsonschema:"required,minLength=1" jsonschema_description:"The embedding to measure in."`
+	MinDistance float64 `json:"min_distance,omitempty" jsonschema:"minimum=0,maximum=2,example=0.1" jsonschema_description:"Stop when no row is left that is at least so far, in cosine distance, from all chosen ones."`
+}
+
+// Labelbox are the options of the labelbox files of a batch.
+type Labelbox struct {
+	URIRewrite []URIRule  `json:"uri_rewrite,omitempty" jsonschema:"minItems=1" jsonschema_description:"Turn URIs that Labelbox cannot read into ones that it can. The first rule that fits applies."`
+	Priority   int        `json:"priority,omitempty" jsonschema:"minimum=1,maximum=5,default=5" jsonschema_description:"Of the batch: 1 is the highest."`
+	Consensus  *Consensus `json:"consensus,omitempty" jsonschema_description:"Ask for several labels of a share of the rows."`
+	Metadata   []string   `json:"metadata,omitempty" jsonschema:"uniqueItems=true,minLength=1" jsonschema_description:"The metadata fields to send. Default: all."`
+}
+
+// URIRule replaces a prefix of a URI.
+type URIRule struct {
+	From string `json:"from" jsonschema:"required,minLength=1,example=s3://bucket/" jsonschema_description:"The beginning of the URI."`
+	To   string `json:"to" jsonschema:"required,minLength=1,example=https://cdn.example.com/" jsonschema_description:"What to write instead."`
+}
+
+// Consensus asks for several labels of a share of the rows.
+type Consensus struct {
+	Labels   int     `json:"labels" jsonschema:"required,minimum=2,maximum=100" jsonschema_description:"Labels of one row."`
+	Coverage float64 `json:"coverage" jsonschema:"required,exclusiveMinimum=0,maximum=1" jsonschema_description:"Share of the rows."`
+}
+
+// Limits bound what one asset, and winnow itself, may take.
+type Limits struct {
+	Bytes   Bytes    `json:"bytes,omitempty" jsonschema:"default=64MiB" jsonschema_description:"Size of an asset's file. Larger ones are rejected."`
+	Pixels  int64    `json:"pixels,omitempty" jsonschema:"minimum=1,maximum=4000000000,default=100000000" jsonschema_description:"Width times height of a picture, checked before it is decoded."`
+	Line    Bytes    `json:"line,omitempty" jsonschema:"default=16MiB" jsonschema_description:"Length of a manifest's line."`
+	Timeout Duration `json:"timeout,omitempty" jsonschema:"default=60s" jsonschema_description:"Time to fetch one asset."`
+	Memory  Bytes    `json:"memory,omitempty" jsonschema:"default=2GB" jsonschema_description:"Memory of the database that joins and filters; beyond it spills to disk."`
+}
+
+// Tasks says how work is cut.
+type Tasks struct {
+	Embed int64 `json:"embed,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"Rows of an embed task at most. Default: 4096 pictures or 16384 texts, less for small sets."`
+	Score int64 `json:"score,omitempty" jsonschema:"minimum=1,maximum=100000000" jsonschema_description:"Rows of a score task at most. Default: chosen from the size of the embedding."`
+}
+
+// Function is a function with the file that it came from.
+type Function struct {
+	*function.Definition
+	File string `json:"file"` // absolute path; relative anchors resolve against its folder
+
+	marks marks
+}

@@ -1,0 +1,569 @@
+package configs
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/big"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+	"github.com/invopop/jsonschema"
+
+	"winnow/pipeline"
+	"winnow/pipeline/function"
+)
+
+// decoder fills Go values from YAML nodes and notes every problem on the way.
+// What is wrong stays at its zero value, so that later checks can go on.
+type decoder struct {
+	file     string
+	env      func(string) (string, bool)
+	anchors  map[string]ast.Node
+	marks    marks
+	problems []pipeline.Problem
+}
+
+// nodeDecoder is a type with more than one form in YAML.
+type nodeDecoder interface {
+	decodeNode(d *decoder, n ast.Node, path string)
+}
+
+// decodeFile reads data into v, a pointer to a struct that schema describes.
+func decodeFile(file string, data []byte, env func(string) (string, bool), schema *jsonschema.Schema, v any) *decoder {
+	d := &decoder{file: file, env: env, anchors: map[string]ast.Node{}, marks: marks{"$": {1, 1}}}
+	body, problem := parse(file, data)
+	if problem != nil {
+		d.problems = append(d.problems, *problem)
+		return d
+	}
+	ast.Walk(anchorVisitor{d}, body)
+	d.marks["$"] = at(body)
+	d.value(body, schema, reflect.ValueOf(v).Elem(), "$")
+	return d
+}
+
+type anchorVisitor struct{ d *decoder }
+
+func (v anchorVisitor) Visit(n ast.Node) ast.Visitor {
+	if a, ok := n.(*ast.AnchorNode); ok {
+		name := a.Name.GetToken().Value
+		if v.d.anchors[name] != nil {
+			v.d.problem(at(a), fmt.Sprintf("the YAML anchor &%s is defined twice", name), "give one another name")
+		}
+		v.d.anchors[name] = a.Value
+	}
+	return v
+}
+
+func (d *decoder) problem(p position, what, fix string) {
+	d.problems = append(d.problems, pipeline.Problem{File: d.file, Line: p.line, Column: p.column, What: what, Fix: fix})
+}
+
+// unwrap follows aliases, anchors and explicit keys to the node that they stand for.
+func (d *decoder) unwrap(n ast.Node) ast.Node {
+	for range 32 {
+		switch v := n.(type) {
+		case *ast.AnchorNode:
+			n = v.Value
+		case *ast.MappingKeyNode:
+			n = v.Value
+		case *ast.AliasNode:
+			target := d.anchors[v.Value.GetToken().Value]
+			if target == nil {
+				return n
+			}
+			n = target
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+// value fills v from n. Tags of the field stand in schema.
+func (d *decoder) value(n ast.Node, s *jsonschema.Schema, v reflect.Value, path string) {
+	if _, ok := d.marks[path]; !ok {
+		d.marks[path] = at(n)
+	}
+	if a, ok := d.unwrap(n).(*ast.AliasNode); ok {
+		d.problem(at(n), fmt.Sprintf("the YAML anchor of *%s is not defined", a.Value.GetToken().Value), "put text that begins with * in quotes")
+		return
+	}
+	switch p := v.Addr().Interface().(type) {
+	case nodeDecoder:
+		p.decodeNode(d, n, path)
+		return
+	case *function.Threshold:
+		*p = d.threshold(n, path)
+		return
+	case encoding.TextUnmarshaler:
+		if text, ok := d.text(n, path); ok {
+			if err := p.UnmarshalText([]byte(text)); err != nil {
+				what, fix := parts(err)
+				d.problem(at(n), label(path)+": "+what, fix)
+			}
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, s, v.Elem(), path)
+	case reflect.Struct:
+		d.mapping(n, s, v, path)
+	case reflect.Slice:
+		d.sequence(n, s, v, path)
+	case reflect.String:
+		if text, ok := d.text(n, path); ok {
+			d.checkText(n, s, text, path)
+			v.SetString(text)
+		}
+	case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float64:
+		d.number(n, s, v, path)
+	default:
+		panic(fmt.Sprintf("configs: a field of type %s is declared, which the decoder does not know", v.Type()))
+	}
+}
+
+// entry is one key of a mapping.
+type entry struct {
+	key   string
+	at    position
+	value ast.Node
+}
+
+// entries lists the keys of a mapping, those that << brings in last.
+func (d *decoder) entries(n ast.Node, depth int) (list []entry, ok bool) {
+	var pairs []*ast.MappingValueNode
+	switch v := d.unwrap(n).(type) {
+	case *ast.MappingNode:
+		pairs = v.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{v}
+	default:
+		return nil, false
+	}
+	first := map[string]position{}
+	var merged []entry
+	for _, p := range pairs {
+		if p.Key.IsMergeKey() {
+			more, ok := d.merge(p.Value, depth)
+			if !ok {
+				d.problem(at(p.Key), "<< needs a mapping, or a list of mappings", "write <<: *name of a YAML anchor")
+			}
+			merged = append(merged, more...)
+			continue
+		}
+		key := keyText(d.unwrap(p.Key))
+		if before, twice := first[key]; twice {
+			d.problem(at(p.Key), fmt.Sprintf("%s is given twice, first in line %d", key, before.line), "keep one of the two")
+			continue
+		}
+		first[key] = at(p.Key)
+		list = append(list, entry{key, at(p.Key), p.Value})
+	}
+	for _, e := range merged {
+		if _, own := first[e.key]; !own {
+			first[e.key] = e.at
+			list = append(list, e)
+		}
+	}
+	return list, true
+}
+
+func (d *decoder) merge(n ast.Node, depth int) ([]entry, bool) {
+	if depth >= 8 {
+		return nil, false
+	}
+	if seq, ok := d.unwrap(n).(*ast.SequenceNode); ok {
+		var all []entry
+		for _, e := range seq.Values {
+			more, ok := d.entries(e, depth+1)
+			if !ok {
+				return nil, false
+			}
+			all = append(all, more...)
+		}
+		return all, true
+	}
+	return d.entries(n, depth+1)
+}
+
+func keyText(n ast.Node) string {
+	if s, ok := n.(*ast.StringNode); ok {
+		return s.Value
+	}
+	if tk := n.GetToken(); tk != nil {
+		return tk.Value
+	}
+	return ""
+}
+
+func (d *decoder) mapping(n ast.Node, s *jsonschema.Schema, v reflect.Value, path string) {
+	list, ok := d.entries(n, 0)
+	if !ok {
+		d.wrongKind(n, path, "a mapping with the keys "+strings.Join(propertyNames(s), ", "))
+		return
+	}
+	fields := fieldsOf(v.Type())
+	seen := map[string]bool{}
+	for _, e := range list {
+		seen[e.key] = true
+		prop, known := s.Properties.Get(e.key)
+		if !known {
+			d.unknown(e, s, path)
+			continue
+		}
+		p := child(path, e.key)
+		d.value(e.value, prop, v.FieldByIndex(fields[e.key]), p)
+	}
+	for _, name := range s.Required {
+		if !seen[name] {
+			what := name + " is missing"
+			if path != "$" {
+				what = label(path) + " lacks " + name
+			}
+			d.problem(d.marks[path], what, hint(s, name))
+		}
+	}
+	d.defaults(s, v, func(name string) bool { return seen[name] })
+}
+
+// later are words that a newer winnow will know.
+var later = map[string]string{
+	"similarity": "an objective", "typicality": "an objective", "weights": "an objective", "balance": "an objective",
+	"ordered": "an objective", "threshold": "an objective",
+}
+
+func (d *decoder) unknown(e entry, s *jsonschema.Schema, path string) {
+	names := propertyNames(s)
+	if e.key == "" {
+		d.problem(e.at, "a key is empty", "write one of "+strings.Join(names, ", "))
+		return
+	}
+	if what := later[e.key]; what != "" && strings.HasSuffix(path, "]") && strings.Contains(path, ".select[") {
+		d.problem(e.at, fmt.Sprintf("%s is %s that this version of winnow does not have yet", e.key, what), "write "+oneOf(names))
+		return
+	}
+	where := "the file"
+	if path != "$" {
+		where = label(path)
+	}
+	d.problem(e.at, fmt.Sprintf("%s is no key of %s", strconv.Quote(e.key), where), meant(e.key, names, "known keys: "+strings.Join(names, ", ")))
+}
+
+// defaults fills what is absent, at every depth.
+func (d *decoder) defaults(s *jsonschema.Schema, v reflect.Value, given func(string) bool) {
+	for name, i := range fieldsOf(v.Type()) {
+		prop, ok := s.Properties.Get(name)
+		if !ok || given(name) {
+			continue
+		}
+		f := v.FieldByIndex(i)
+		if f.Kind() == reflect.Struct && prop.Properties != nil {
+			d.defaults(prop, f, func(string) bool { return false })
+			continue
+		}
+		setDefault(f, prop.Default)
+	}
+}
+
+// setDefault puts a default of a schema into a field. The defaults are constants
+// of this package, so a misfit is a bug.
+func setDefault(f reflect.Value, def any) {
+	switch def := def.(type) {
+	case nil:
+	case []any:
+		for _, e := range def {
+			f.Set(reflect.Append(f, reflect.ValueOf(e)))
+		}
+	default:
+		text := fmt.Sprint(def)
+		if t, ok := f.Addr().Interface().(encoding.TextUnmarshaler); ok {
+			if err := t.UnmarshalText([]byte(text)); err != nil {
+				panic("configs: " + err.Error())
+			}
+			return
+		}
+		var err error
+		switch f.Kind() {
+		case reflect.String:
+			f.SetString(text)
+		case reflect.Int, reflect.Int64:
+			var i int64
+			i, err = strconv.ParseInt(text, 10, 64)
+			f.SetInt(i)
+		case reflect.Uint64:
+			var u uint64
+			u, err = strconv.ParseUint(text, 10, 64)
+			f.SetUint(u)
+		default:
+			err = fmt.Errorf("a field of type %s has a default", f.Type())
+		}
+		if err != nil {
+			panic("configs: " + err.Error())
+		}
+	}
+}
+
+func (d *decoder) sequence(n ast.Node, s *jsonschema.Schema, v reflect.Value, path string) {
+	seq, ok := d.unwrap(n).(*ast.SequenceNode)
+	if !ok {
+		d.wrongKind(n, path, "a list")
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+	texts := map[string]bool{}
+	for i, e := range seq.Values {
+		d.value(e, s.Items, out.Index(i), index(path, i))
+		if text := out.Index(i); s.UniqueItems && text.Kind() == reflect.String && text.String() != "" {
+			if texts[text.String()] {
+				d.problem(at(e), fmt.Sprintf("%s holds %q twice", label(path), text.String()), "keep one of the two")
+			}
+			texts[text.String()] = true
+		}
+	}
+	if s.MinItems != nil && uint64(len(seq.Values)) < *s.MinItems {
+		d.problem(at(n), label(path)+" is an empty list", "name at least one, or delete the line")
+	}
+	v.Set(out)
+}
+
+// text returns a scalar as text, with environment variables put in. A number or
+// true stays as it is written: an asset_id may look like one.
+func (d *decoder) text(n ast.Node, path string) (string, bool) {
+	var raw string
+	switch v := d.untag(n).(type) {
+	case *ast.StringNode:
+		raw = v.Value
+	case *ast.LiteralNode:
+		raw = v.Value.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return v.GetToken().Value, true
+	default:
+		d.wrongKind(n, path, "text")
+		return "", false
+	}
+	text, faults := expand(raw, d.env)
+	for _, f := range faults {
+		d.problem(at(n), f.what, f.fix)
+	}
+	return text, len(faults) == 0
+}
+
+// untag resolves aliases and the tags that only say what a scalar is.
+func (d *decoder) untag(n ast.Node) ast.Node {
+	n = d.unwrap(n)
+	if t, ok := n.(*ast.TagNode); ok && t.Value != nil {
+		switch token.ReservedTagKeyword(t.Start.Value) {
+		case token.StringTag, token.IntegerTag, token.FloatTag:
+			return d.unwrap(t.Value)
+		}
+	}
+	return n
+}
+
+// threshold reads auto, a number, or a mapping of one rule.
+func (d *decoder) threshold(n ast.Node, path string) function.Threshold {
+	switch node := d.untag(n).(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		var r thresholdRule
+		before := len(d.problems)
+		d.mapping(n, thresholdSchema(), reflect.ValueOf(&r).Elem(), path)
+		var set []function.Threshold
+		if r.Percentile != nil {
+			set = append(set, function.Threshold{Rule: function.RulePercentile, Value: *r.Percentile})
+		}
+		if r.Top != nil {
+			set = append(set, function.Threshold{Rule: function.RuleTop, Value: float64(*r.Top)})
+		}
+		if r.Precision != nil {
+			set = append(set, function.Threshold{Rule: function.RulePrecision, Value: *r.Precision})
+		}
+		if len(set) == 1 {
+			return set[0]
+		}
+		if len(d.problems) == before {
+			d.problem(at(n), fmt.Sprintf("threshold has %d rules", len(set)), "write one of percentile, top and precision")
+		}
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		t := function.Threshold{Rule: function.RuleNumber}
+		d.number(n, &jsonschema.Schema{}, reflect.ValueOf(&t.Value).Elem(), path)
+		return t
+	case *ast.StringNode:
+		if text, ok := d.text(n, path); ok && text != string(function.RuleAuto) {
+			d.problem(at(n), fmt.Sprintf("threshold is %q", text), "write auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}")
+		}
+	default:
+		d.wrongKind(node, path, "auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}")
+	}
+	return function.Threshold{}
+}
+
+func (d *decoder) wrongKind(n ast.Node, path, want string) {
+	found := ""
+	switch v := d.unwrap(n).(type) {
+	case *ast.NullNode:
+		d.problem(at(n), label(path)+" has no value", "give it one, or delete the line")
+		return
+	case *ast.MappingNode, *ast.MappingValueNode:
+		found = "a mapping"
+	case *ast.SequenceNode:
+		found = "a list"
+	case *ast.TagNode:
+		found = "the YAML tag " + v.Start.Value
+	default:
+		found = strconv.Quote(keyText(v))
+	}
+	d.problem(at(n), fmt.Sprintf("%s is %s", label(path), found), "write "+want)
+}
+
+// label names a value for people: "size", "entry 2 of emit", "batches[0]".
+func label(path string) string {
+	last := path[strings.LastIndexByte(path, '.')+1:]
+	if i := strings.IndexByte(last, '['); i >= 0 {
+		if k, err := strconv.Atoi(strings.TrimSuffix(last[i+1:], "]")); err == nil {
+			return fmt.Sprintf("entry %d of %s", k+1, last[:i])
+		}
+	}
+	if last == "$" {
+		return "the file"
+	}
+	return last
+}
+
+// words say in plain language what a pattern allows.
+var words = map[string]string{
+	`^[a-z][a-z0-9_-]{0,63}$`:              "use small letters, digits, _ and -, a letter first, at most 64",
+	`^[a-z0-9][a-z0-9_-]{0,63}$`:           "use small letters, digits, _ and -, at most 64",
+	`^(image|text|caption|metadata[.].+)$`: "write image, text, caption or metadata.NAME",
+	`^(auto|cpu|cuda|cuda:[0-9]+)$`:        "write auto, cpu, cuda or cuda:N",
+}
+
+var compiled sync.Map // pattern → *regexp.Regexp
+
+func matches(pattern, text string) bool {
+	re, ok := compiled.Load(pattern)
+	if !ok {
+		re, _ = compiled.LoadOrStore(pattern, regexp.MustCompile(pattern))
+	}
+	return re.(*regexp.Regexp).MatchString(text)
+}
+
+func (d *decoder) checkText(n ast.Node, s *jsonschema.Schema, text, path string) {
+	switch {
+	case s.MinLength != nil && strings.TrimSpace(text) == "":
+		d.problem(at(n), label(path)+" is empty", "give it a value, or delete the line")
+	case s.MaxLength != nil && uint64(len([]rune(text))) > *s.MaxLength:
+		d.problem(at(n), fmt.Sprintf("%s is longer than %d characters", label(path), *s.MaxLength), "shorten it")
+	case len(s.Enum) > 0 && !slices.Contains(s.Enum, any(text)):
+		d.problem(at(n), fmt.Sprintf("%s is %q", label(path), text), meant(text, texts(s.Enum), "write "+oneOf(texts(s.Enum))))
+	case s.Pattern != "" && !matches(s.Pattern, text):
+		d.problem(at(n), fmt.Sprintf("%s is %q", label(path), text), words[s.Pattern])
+	}
+}
+
+func texts(list []any) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = fmt.Sprint(v)
+	}
+	return out
+}
+
+// number fills an integer or a float, from a number or from an environment
+// variable that holds one.
+func (d *decoder) number(n ast.Node, s *jsonschema.Schema, v reflect.Value, path string) {
+	want := "a whole number"
+	if v.Kind() == reflect.Float64 {
+		want = "a number"
+	}
+	node := d.untag(n)
+	text, raw := "", ""
+	switch node.(type) {
+	case *ast.IntegerNode, *ast.FloatNode, *ast.StringNode:
+		ok := false
+		raw = keyText(node)
+		if text, ok = d.text(n, path); !ok {
+			return
+		}
+	case *ast.InfinityNode, *ast.NanNode:
+		d.problem(at(n), fmt.Sprintf("%s is %s", label(path), node.GetToken().Value), "write a finite number")
+		return
+	default:
+		d.wrongKind(n, path, want)
+		return
+	}
+	if _, quoted := node.(*ast.StringNode); quoted && text == raw && looksNumeric(text) {
+		d.problem(at(n), fmt.Sprintf("%s is the text %q", label(path), text), "write "+want+" without quotes")
+		return
+	}
+	x, ok := new(big.Float).SetString(strings.ReplaceAll(text, "_", ""))
+	if !ok || x.IsInf() {
+		d.problem(at(n), fmt.Sprintf("%s is %q", label(path), text), "write "+want)
+		return
+	}
+	if what := outside(s, x); what != "" {
+		d.problem(at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want+" "+what)
+		return
+	}
+	if v.Kind() == reflect.Float64 {
+		f, _ := x.Float64()
+		if math.IsInf(f, 0) {
+			d.problem(at(n), fmt.Sprintf("%s is %s", label(path), text), "write a finite number")
+			return
+		}
+		v.SetFloat(f)
+		return
+	}
+	i, acc := x.Int64()
+	if acc != big.Exact || v.Kind() == reflect.Uint64 && i < 0 {
+		d.problem(at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want)
+		return
+	}
+	if v.Kind() == reflect.Uint64 {
+		v.SetUint(uint64(i))
+		return
+	}
+	v.SetInt(i)
+}
+
+func looksNumeric(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
+}
+
+// outside says which range of the schema x is outside of, or "".
+func outside(s *jsonschema.Schema, x *big.Float) string {
+	var lo, hi string
+	ok := true
+	cmp := func(n json.Number, bad func(int) bool) string {
+		if n == "" {
+			return ""
+		}
+		b, _ := new(big.Float).SetString(n.String())
+		ok = ok && !bad(x.Cmp(b))
+		return n.String()
+	}
+	if v := cmp(s.Minimum, func(c int) bool { return c < 0 }); v != "" {
+		lo = "from " + v
+	}
+	if v := cmp(s.ExclusiveMinimum, func(c int) bool { return c <= 0 }); v != "" {
+		lo = "above " + v
+	}
+	if v := cmp(s.Maximum, func(c int) bool { return c > 0 }); v != "" {
+		hi = "up to " + v
+	}
+	if ok {
+		return ""
+	}
+	return strings.TrimSpace(lo + " " + hi)
+}
