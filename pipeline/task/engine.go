@@ -20,13 +20,15 @@ type Engine struct {
 
 // Run plans, works and commits. It returns the plan and the results.
 func (e Engine) Run(ctx context.Context, s Stage, run string) (*Plan, []*Result, error) {
-	p, err := MakePlan(ctx, e.Objects, s, run)
-	if err != nil || len(p.Tasks) == 0 {
-		return p, nil, err
-	}
-	results, err := e.Work(ctx, s, p, p.Tasks)
+	p, err := makePlan(ctx, e.Objects, s, run, false)
 	if err != nil {
 		return p, nil, err
+	}
+	var results []*Result
+	if len(p.Tasks) > 0 {
+		if results, err = e.Work(ctx, s, p, p.Tasks); err != nil {
+			return p, nil, err
+		}
 	}
 	return p, results, s.Commit(ctx, p, results)
 }
@@ -68,9 +70,6 @@ func (e Engine) Work(ctx context.Context, s Stage, p *Plan, tasks []Task) ([]*Re
 // Commit gathers the results of all tasks of a plan and commits them. Tasks
 // without a result are named.
 func (e Engine) Commit(ctx context.Context, s Stage, p *Plan) ([]*Result, error) {
-	if len(p.Tasks) == 0 {
-		return nil, nil
-	}
 	results := make([]*Result, len(p.Tasks))
 	var missing []string
 	for i, t := range p.Tasks {

@@ -138,13 +138,19 @@ func LoadPlan(ctx context.Context, o Objects, run, stage string) (*Plan, error) 
 // MakePlan plans a stage and freezes the plan. A run that has a plan already
 // keeps it, so that a retried planner changes nothing.
 func MakePlan(ctx context.Context, o Objects, s Stage, run string) (*Plan, error) {
+	return makePlan(ctx, o, s, run, true)
+}
+
+// makePlan freezes an empty plan only when asked: a run in one process that
+// finds nothing to do leaves nothing behind.
+func makePlan(ctx context.Context, o Objects, s Stage, run string, empty bool) (*Plan, error) {
 	p, err := LoadPlan(ctx, o, run, s.Name())
 	var usage *pipeline.UsageError
 	if err == nil || !errors.As(err, &usage) {
 		return p, err
 	}
-	if p, err = s.Plan(ctx, run); err != nil {
-		return nil, err
+	if p, err = s.Plan(ctx, run); err != nil || len(p.Tasks) == 0 && !empty {
+		return p, err
 	}
 	created, err := o.Create(ctx, planKey(run, s.Name()), func(w io.Writer) error {
 		enc := json.NewEncoder(w)
