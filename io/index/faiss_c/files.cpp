@@ -1,0 +1,130 @@
+// Reading, writing and merging indexes.
+#include <faiss/impl/io.h>
+#include <faiss/index_io.h>
+#include <faiss/invlists/OnDiskInvertedLists.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "internal.h"
+
+using namespace gofaiss;
+
+namespace {
+
+// FAISS's own buffer reader copies the buffer first; this one reads it in place.
+struct Buffer : faiss::IOReader {
+    const unsigned char* next;
+    size_t left;
+
+    Buffer(const unsigned char* buf, size_t n) : next(buf), left(n) { name = "buffer"; }
+
+    size_t operator()(void* to, size_t size, size_t n) override {
+        size_t items = size ? std::min(n, left / size) : 0;
+        memcpy(to, next, items * size);
+        next += items * size;
+        left -= items * size;
+        return items;
+    }
+};
+
+// A buffer cannot be mapped, whatever the flags say.
+int unmapped(int flags) { return flags & ~int(faiss::IO_FLAG_MMAP); }
+
+// Hands the written bytes to the caller as malloc'ed memory.
+int give(const faiss::VectorIOWriter& w, size_t* size, unsigned char** buf) {
+    *size = w.data.size();
+    *buf = static_cast<unsigned char*>(malloc(std::max<size_t>(*size, 1)));
+    if (!*buf) return fail(-4, "out of memory");
+    memcpy(*buf, w.data.data(), *size);
+    return 0;
+}
+
+// Lends lists to an index and takes them back at the end of the scope, also when writing throws.
+struct Lend {
+    faiss::IndexIVF& ivf;
+    faiss::InvertedLists* own;
+    bool owned;
+
+    Lend(faiss::IndexIVF& index, faiss::InvertedLists* lists)
+            : ivf(index), own(index.invlists), owned(index.own_invlists) {
+        ivf.invlists = lists;
+        ivf.own_invlists = false;
+    }
+    ~Lend() {
+        ivf.invlists = own;
+        ivf.own_invlists = owned;
+    }
+};
+
+} // namespace
+
+extern "C" {
+
+int faiss_write_index_fname(const FaissIndex* index, const char* path) {
+    return guard([&] { faiss::write_index(cpp(index), path); });
+}
+
+int faiss_read_index_fname(const char* path, int flags, FaissIndex** out) {
+    return guard([&] { *out = handle(faiss::read_index(path, flags)); });
+}
+
+int faiss_write_index_buf(const FaissIndex* index, size_t* size, unsigned char** buf) {
+    faiss::VectorIOWriter w;
+    int code = guard([&] { faiss::write_index(cpp(index), &w); });
+    return code ? code : give(w, size, buf);
+}
+
+int faiss_read_index_buf(const unsigned char* buf, size_t size, int flags, FaissIndex** out) {
+    Buffer reader(buf, size);
+    return guard([&] { *out = handle(faiss::read_index(&reader, unmapped(flags))); });
+}
+
+int faiss_write_index_binary_buf(const FaissIndexBinary* index, size_t* size, unsigned char** buf) {
+    faiss::VectorIOWriter w;
+    int code = guard([&] { faiss::write_index_binary(cpp(index), &w); });
+    return code ? code : give(w, size, buf);
+}
+
+int faiss_read_index_binary_buf(const unsigned char* buf, size_t size, int flags, FaissIndexBinary** out) {
+    Buffer reader(buf, size);
+    return guard([&] { *out = handle(faiss::read_index_binary(&reader, unmapped(flags))); });
+}
+
+void faiss_free_buf(unsigned char** buf) {
+    if (!buf) return;
+    free(*buf);
+    *buf = nullptr;
+}
+
+int faiss_ivf_merge_ondisk(const char** paths, int n, const char* ivfdata, const char* out_path) {
+    return guard([&] {
+        FAISS_THROW_IF_NOT_MSG(n > 0, "no index to merge");
+        std::vector<std::unique_ptr<faiss::Index>> parts;
+        std::vector<const faiss::InvertedLists*> lists;
+        for (int i = 0; i < n; i++) {
+            // Mapped: only the pages of the list that is copied are in memory.
+            parts.emplace_back(faiss::read_index(paths[i], faiss::IO_FLAG_MMAP));
+            auto ivf = find_ivf(parts[i].get());
+            FAISS_THROW_IF_NOT_FMT(ivf, "%s is not an IVF index", paths[i]);
+            if (i > 0) parts[0]->check_compatible_for_merge(*parts[i]);
+            lists.push_back(ivf->invlists);
+        }
+        auto base = find_ivf(parts[0].get());
+        faiss::OnDiskInvertedLists merged(base->nlist, base->code_size, ivfdata);
+#if FAISS_VERSION_MAJOR * 100 + FAISS_VERSION_MINOR >= 108
+        size_t rows = merged.merge_from_multiple(lists.data(), n);
+#else
+        size_t rows = merged.merge_from(lists.data(), n);
+#endif
+        Lend lend(*base, &merged);
+        base->ntotal = rows;
+        parts[0]->ntotal = rows;
+        faiss::write_index(parts[0].get(), out_path);
+    });
+}
+
+} // extern "C"
