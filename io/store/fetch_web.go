@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -78,7 +79,10 @@ func (f *Fetcher) fetchWeb(ctx context.Context, loc location) ([]byte, error) {
 // query is a credential.
 func hideURL(err error) error {
 	if u, ok := err.(*url.Error); ok {
-		return u.Err
+		err = u.Err
+	}
+	if err == io.EOF { // the server hung up before it answered
+		return io.ErrUnexpectedEOF
 	}
 	return err
 }
