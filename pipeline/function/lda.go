@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"winnow/pipeline/seeded"
+	"winnow/pipeline/vec"
 )
 
 // lambdas are the ridges that leave-one-out chooses from, in units of the mean
@@ -40,7 +41,7 @@ func (s *Statistics) eigenbasis() (*basis, error) {
 
 func newBasis(s *Statistics) (*basis, error) {
 	d := s.Dim
-	values, u, err := eigh(s.Cov, d)
+	values, u, err := vec.Eigh(s.Cov, d)
 	if err != nil {
 		return nil, fmt.Errorf("eigenvectors of the covariance of embedding %s: %w", s.Embedding, err)
 	}
@@ -63,7 +64,7 @@ func newBasis(s *Statistics) (*basis, error) {
 				centred[i*d+j] = float32(float64(s.Sample[i*d+j]) - s.Mean[j])
 			}
 		}
-		mulABT(n, d, d, centred, b.u32, b.sample)
+		vec.MulABT(n, d, d, centred, b.u32, b.sample)
 	}
 	return b, nil
 }
@@ -191,7 +192,7 @@ func newLeaveOut(pos *anchors, away []float64, st *Statistics, b *basis) *leaveO
 			centred = append(centred, float32(x-b.mean[j]))
 		}
 	}
-	mulABT(len(pos.rows), d, d, centred, b.u32, lo.mine)
+	vec.MulABT(len(pos.rows), d, d, centred, b.u32, lo.mine)
 	for i, w := range pos.weights {
 		lo.total += w
 		for j, x := range lo.mine[i*d : (i+1)*d] {
@@ -227,7 +228,7 @@ func (lo *leaveOut) add(left []int) {
 	}
 	scores := make([]float32, len(own)*lo.sample)
 	if lo.sample > 0 {
-		mulABT(len(own), lo.sample, d, rows, lo.b.sample, scores)
+		vec.MulABT(len(own), lo.sample, d, rows, lo.b.sample, scores)
 	}
 	for k, mine := range own {
 		above := 0

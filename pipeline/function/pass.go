@@ -3,6 +3,8 @@ package function
 import (
 	"fmt"
 	"math"
+
+	"winnow/pipeline/vec"
 )
 
 // BlockRows is the number of rows of one matrix product of a Pass: large
@@ -99,7 +101,7 @@ func (p *Pass) give(s *scratch) {
 
 func (p *Pass) block(s *scratch, vectors []float32, lo, n int, out [][]float32) {
 	// Our rows first: each function's products lie side by side.
-	mulABT(p.Rows(), n, p.dim, p.rows, vectors[:n*p.dim], s.products)
+	vec.MulABT(p.Rows(), n, p.dim, p.rows, vectors[:n*p.dim], s.products)
 	if p.AnyLength {
 		for i := range n {
 			s.inverse[i] = 0

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"winnow/pipeline/vec"
 )
 
 // passScorers are functions of every kind over random rows.
@@ -222,7 +224,7 @@ func sgemmPeak() float64 {
 	for range 5 {
 		r := testing.Benchmark(func(b *testing.B) {
 			for b.Loop() {
-				mulABT(n, n, n, a, a, c)
+				vec.MulABT(n, n, n, a, a, c)
 			}
 		})
 		best = max(best, 2*n*n*n*float64(r.N)/r.T.Seconds())

@@ -11,6 +11,7 @@ import (
 
 	"winnow/pipeline"
 	"winnow/pipeline/seeded"
+	"winnow/pipeline/vec"
 )
 
 // SampleOptions say what statistics are made of. Zero numbers stand for the defaults.
@@ -208,7 +209,7 @@ func covariance(n, d int, row func(int) []float32, mean []float64) []float64 {
 			c := products.Get().(*[]float32)
 			defer products.Put(c)
 			i0, i1 := p*panel, min((p+1)*panel, d)
-			mulABT(i1-i0, i1, k, t[i0*k:i1*k], t[:i1*k], *c) // the lower triangle, and a little above
+			vec.MulABT(i1-i0, i1, k, t[i0*k:i1*k], t[:i1*k], *c) // the lower triangle, and a little above
 			for i := i0; i < i1; i++ {
 				for j := 0; j <= i; j++ {
 					cov[i*d+j] += float64((*c)[(i-i0)*i1+j])
