@@ -1,0 +1,301 @@
+"""The scores of a workspace equal those that numpy computes from its vectors and the function files.
+
+usage: scores.py WORKSPACE --functions 'functions/*.yaml' [--text EMBEDDING=MODEL.onnx,SP.model] [--image EMBEDDING=MODEL.onnx]
+
+For every function, in double precision, from the definition and the anchors' vectors:
+  mean, max, sum   the whole formula
+  lda              the discriminant under the recorded λ, and that no other λ does better by leave-one-out
+  classifier       the logistic regression, fitted again, with the recorded λ
+and the statistics (mean and covariance) from the vectors, while these are still the rows that they
+were made of. Every score must agree to 1e-5. Anchors that are texts or pictures need --text or --image;
+without it such a function is scored with its recorded weights only, and the line says so.
+"""
+
+import glob
+import os
+
+import numpy as np
+
+from workspace import Workspace, arguments, load_yaml, local_path, run, unit
+
+LAMBDAS = [0.3, 1, 3, 10, 30, 100, 1000]
+TOLERANCE = 1e-5
+
+
+def main(report):
+    p = arguments(__doc__)
+    p.add_argument("--functions", action="append", required=True, help="glob of function files (YAML or JSON); may be repeated")
+    p.add_argument("--image", action="append", default=[], metavar="EMBEDDING=MODEL.onnx")
+    p.add_argument("--text", action="append", default=[], metavar="EMBEDDING=MODEL.onnx,SP.model")
+    args = p.parse_args()
+    ws = Workspace(args.workspace)
+    models = {a.split("=", 1)[0]: ("text", a.split("=", 1)[1]) for a in args.text}
+    models.update({a.split("=", 1)[0]: ("image", a.split("=", 1)[1]) for a in args.image})
+    files = sorted(f for g in args.functions for f in glob.glob(g))
+    if not files:
+        raise ValueError(f"no function file fits {args.functions}")
+    definitions = [dict(load_yaml(f), file=f) for f in files]
+    for name, fingerprint in ws.embeddings():
+        mine = [d for d in definitions if d["embedding"] == name]
+        if mine:
+            Embedding(report, ws, name, fingerprint, models.get(name)).check(mine)
+    known = {n for n, _ in ws.embeddings()}
+    for d in definitions:
+        if d["embedding"] not in known:
+            report.check(False, f"function {d['name']}", f"its embedding {d['embedding']} has no vectors")
+
+
+class Embedding:
+    """The vectors, scores, statistics and fitted functions of one embedding."""
+
+    def __init__(self, report, ws, name, fingerprint, model):
+        self.report, self.ws, self.name, self.model = report, ws, name, model
+        self.ids, self.versions, x = ws.vectors(name, fingerprint)
+        self.x = unit(x)
+        self.at = {key: i for i, key in enumerate(zip(self.ids, self.versions))}
+        # Of an asset's vectors the live one is its anchor.
+        self.live = ws.live(self.ids, self.versions)
+        self.by_id = {a: i for i, a in enumerate(self.ids) if self.live[i]}
+        self.statistics = ws.statistics(name, fingerprint)
+        self.fitted = ws.fitted(name, fingerprint)
+        self.basis = {}
+
+    def check(self, definitions):
+        for sid, (meta, arrays) in self.statistics.items():
+            self.check_statistics(sid, meta, arrays)
+        t = self.ws.read(os.path.join("scores", self.name))
+        rows = [self.at.get(key) for key in zip(t.column("asset_id").to_pylist(), t.column("version").to_pylist())]
+        missing = rows.count(None)
+        same = missing == 0 and len(set(rows)) == len(rows) == len(self.ids)
+        self.report.check(same, f"{self.name}: {t.num_rows} rows are scored", "" if same else f"{len(self.ids)} have vectors, {missing} scores have none")
+        if missing:
+            return
+        versions = self.ws.score_versions(self.name)
+        for d in definitions:
+            if d["name"] not in t.column_names:
+                self.report.check(False, f"{d['name']}", "there is no score column")
+                continue
+            ours = t.column(d["name"]).to_numpy()
+            self.check_function(d, ours, rows, versions.get(d["name"], set()))
+        extra = set(t.column_names) - {"asset_id", "version"} - {d["name"] for d in definitions}
+        if extra:
+            self.report.note(f"not checked, no definition was given: {', '.join(sorted(extra))}")
+
+    def check_statistics(self, sid, meta, arrays):
+        rows = int(meta["rows"])
+        if not int(meta["total"]) == rows == sum(self.live):
+            self.report.note(f"{self.name}: statistics {sid[:8]} come from {rows} of {meta['total']} rows; {sum(self.live)} are live now, so they are taken as they are")
+        else:
+            x = self.x[self.live]
+            mean = x.mean(0)
+            cov = (x - mean).T @ (x - mean) / len(x)
+            dm, dc = np.abs(mean - arrays["mean"]).max(), np.abs(cov - arrays["covariance"]).max()
+            scale = np.trace(cov) / len(mean)
+            self.report.check(dm < 1e-6 and dc < 1e-4 * scale, f"{self.name}: statistics {sid[:8]} of {rows} rows",
+                              f"mean differs by {dm:.1e}, covariance by {dc / scale:.1e} of a coordinate's variance")
+
+    def check_function(self, d, ours, rows, versions):
+        how = d.get("combine", "lda")
+        if len(versions) != 1:
+            self.report.check(False, f"{d['name']}", f"its column holds versions {sorted(versions)}, want one")
+            return
+        fit = self.fitted.get((d["name"], next(iter(versions))))
+        pos, neg, why = self.anchors(d)
+        if why and fit is None:
+            self.report.check(False, f"{d['name']}", f"{why}, and no fitted file holds its weights")
+            return
+        if why:
+            theirs, what = recorded(fit, self.x), f"recorded weights only: {why}"
+        elif how == "mean":
+            theirs, what = mean(self.x, pos, neg), "formula"
+        elif how == "max":
+            theirs, what = best(self.x, pos, neg), "formula"
+        elif how == "sum":
+            theirs, what = total(self.x, pos, neg), "formula"
+        elif fit is None:
+            self.report.check(False, f"{d['name']}", "no fitted file holds its λ")
+            return
+        else:
+            meta, arrays = self.statistics[fit["statistics"]]
+            b = self.basis.setdefault(fit["statistics"], Basis(meta, arrays))
+            if how == "lda":
+                theirs, what = lda(self.x, pos, neg, b, fit["lambda"]), f"discriminant with λ {fit['lambda']:g}"
+            else:
+                theirs, what = classifier(self.x, pos, neg, b, fit["lambda"]), f"logistic regression with λ {fit['lambda']:g}"
+            self.check_lambda(d, pos, neg, b, fit["lambda"])
+        diff = np.abs(theirs[rows] - ours)
+        worst = int(np.nanargmax(diff)) if len(diff) else 0
+        self.report.check(not np.isnan(diff).any() and diff.max() <= TOLERANCE, f"{d['name']}: {how}, {what}, {len(ours)} rows",
+                          f"largest difference {diff.max():.1e} ({self.ids[rows[worst]]}: ours {ours[worst]:.6f}, numpy {theirs[rows[worst]]:.6f})")
+
+    def check_lambda(self, d, pos, neg, b, chosen):
+        if b.total < 200:
+            self.report.check(chosen == 1000, f"{d['name']}: λ {chosen:g}", "under 200 rows it is 1000")
+        elif len(pos.rows) < 3:
+            self.report.check(chosen == 100, f"{d['name']}: λ {chosen:g}", "below 3 positives it is 100")
+        elif len(pos.rows) <= 1000:
+            ranks = leave_one_out(pos, neg, b)
+            low = min(ranks.values())
+            self.report.check(ranks[chosen] <= low + 0.02, f"{d['name']}: λ {chosen:g} by leave-one-out",
+                              "mean log rank " + ", ".join(f"{k:g}: {v:.3f}" for k, v in ranks.items()))
+
+    def anchors(self, d):
+        lists = []
+        for side in ("positive", "negative"):
+            out = Anchors()
+            for a in d["anchors"].get(side) or []:
+                weight = a.get("weight", 1)
+                if "asset" in a:
+                    if a["asset"] not in self.by_id:
+                        raise ValueError(f"function {d['name']}: anchor {a['asset']} has no vector")
+                    out.add(self.x[self.by_id[a["asset"]]], weight, a["asset"])
+                elif "vector" in a:
+                    path = os.path.join(os.path.dirname(d["file"]), local_path(a["vector"]))
+                    for v in np.atleast_2d(np.load(path)):
+                        out.add(unit(v), weight, None)
+                elif not self.model:
+                    return None, None, "an anchor is a text or picture and no model was given"
+                else:
+                    out.add(self.embed(d, a), weight, None)
+            lists.append(out)
+        return lists[0], lists[1], ""
+
+    def embed(self, d, a):
+        from vectors import peer_images, peer_texts
+        kind, model = self.model
+        if kind == "text" and "text" in a:
+            return unit(peer_texts([a["text"]], *model.split(",")))[0]
+        if kind == "image" and "uri" in a:
+            path = local_path(a["uri"])
+            return unit(peer_images([os.path.join(os.path.dirname(os.path.abspath(d["file"])), path)], model))[0]
+        raise ValueError(f"function {d['name']}: anchor {a} does not fit the {kind} embedding {self.name}")
+
+
+class Anchors:
+    def __init__(self):
+        self.rows, self.weights, self.ids = [], [], []
+
+    def add(self, row, weight, asset):
+        self.rows.append(row)
+        self.weights.append(weight)
+        self.ids.append(asset)
+
+    def average(self, skip=None):
+        keep = [i for i in range(len(self.rows)) if i != skip]
+        return np.average([self.rows[i] for i in keep], axis=0, weights=[self.weights[i] for i in keep])
+
+
+class Basis:
+    """The statistics and the eigenbasis of their covariance."""
+
+    def __init__(self, meta, arrays):
+        import json
+        self.mean, cov = arrays["mean"], arrays["covariance"]
+        self.total = int(meta["total"])
+        self.sample, self.sample_ids = arrays["sample"].astype(np.float64), json.loads(meta["sample_ids"])
+        self.values, self.vectors = np.linalg.eigh(cov)
+        self.values = np.maximum(self.values, 0)
+        self.spread = np.trace(cov) / len(cov) or 1.0
+
+    def without(self, *anchors):
+        known = {i for a in anchors for i in a.ids if i}
+        return np.array([i for i, a in enumerate(self.sample_ids) if a not in known], int)
+
+
+def mean(x, pos, neg):
+    q = 2 * pos.average() - neg.average() if neg.rows else pos.average()
+    return x @ unit(q)
+
+
+def best(x, pos, neg):
+    heaviest = max(pos.weights + neg.weights)
+    cos = lambda a: (x @ np.array(a.rows).T) * (np.array(a.weights) / heaviest)
+    p = cos(pos).max(1)
+    if not neg.rows:
+        return p
+    n = cos(neg).max(1)
+    return np.where(n > p, -n ** 2, p)
+
+
+def total(x, pos, neg):
+    w = sum(w * r for w, r in zip(pos.weights, pos.rows))
+    for k, r in zip(neg.weights, neg.rows):
+        w = w - k * r
+    return x @ w
+
+
+def lda(x, pos, neg, b, lam):
+    delta = pos.average() - (neg.average() if neg.rows else b.mean)
+    w = (b.vectors.T @ delta) / (b.values + lam * b.spread)
+    w /= np.sqrt(max((w * w * b.values).sum(), 1e-8 * (w * w).sum()))
+    return (x - b.mean) @ (b.vectors @ w)
+
+
+def leave_one_out(pos, neg, b):
+    """Mean log rank, over the positives, of one that is left out of the fit, for each λ."""
+    centred = (b.sample - b.mean) @ b.vectors
+    rivals = b.without(pos)
+    weights = np.array(pos.weights, float)
+    ranks = {}
+    for lam in LAMBDAS:
+        logs = []
+        for i, row in enumerate(pos.rows):
+            delta = pos.average(skip=i) - (neg.average() if neg.rows else b.mean)
+            w = (b.vectors.T @ delta) / (b.values + lam * b.spread)
+            w /= np.linalg.norm(w) or 1
+            own = (b.vectors.T @ (row - b.mean)) @ w
+            logs.append(np.log1p((centred[rivals] @ w > own + 1e-6).sum()))
+        ranks[lam] = float(np.average(logs, weights=weights))
+    return ranks
+
+
+def classifier(x, pos, neg, b, lam, l2=0.01):
+    """Logistic regression in the whitened space: positives make half of the loss, negatives and the
+    corpus' sample share the other half. Newton's method with a whole Hessian."""
+    whiten = 1 / np.sqrt(b.values + lam * b.spread)
+    into = lambda rows: (np.atleast_2d(rows) - b.mean) @ b.vectors * whiten
+    background = b.sample[b.without(pos, neg)]
+    half = 0.25 if neg.rows and len(background) else 0.5
+    parts = [(into(np.array(pos.rows)), 1, 0.5 * np.array(pos.weights) / sum(pos.weights))]
+    if neg.rows:
+        parts.append((into(np.array(neg.rows)), -1, half * np.array(neg.weights) / sum(neg.weights)))
+    if len(background):
+        parts.append((into(background), -1, np.full(len(background), half / len(background))))
+    z = np.hstack([np.vstack([p[0] for p in parts]), np.ones((sum(len(p[0]) for p in parts), 1))])
+    y = np.concatenate([np.full(len(p[0]), p[1]) for p in parts])
+    mass = np.concatenate([p[2] for p in parts])
+    ridge = np.append(np.full(z.shape[1] - 1, l2), 0)
+    loss = lambda w: (mass * np.logaddexp(0, -y * (z @ w))).sum() + (ridge * w * w).sum() / 2
+    w = np.zeros(z.shape[1])
+    for _ in range(100):
+        p = 1 / (1 + np.exp(np.clip(y * (z @ w), -500, 500)))
+        gradient = -(z.T @ (mass * y * p)) + ridge * w
+        if np.linalg.norm(gradient) < 1e-12:
+            break
+        step = np.linalg.solve((z * (mass * p * (1 - p))[:, None]).T @ z + np.diag(ridge), gradient)
+        t = 1.0
+        while loss(w - t * step) > loss(w) - 1e-4 * t * (gradient @ step) + 1e-15 and t > 1e-12:
+            t /= 2
+        w = w - t * step
+    s = np.empty(len(x))
+    for lo in range(0, len(x), 65536):
+        s[lo:lo + 65536] = into(x[lo:lo + 65536]) @ w[:-1] + w[-1]
+    return 1 / (1 + np.exp(-s))
+
+
+def recorded(fit, x):
+    """What the fitted file's own weights give."""
+    p = x @ fit["matrix"].astype(np.float64).T
+    if fit["combine"] == "max":
+        k = fit["positives"]
+        top = p[:, :k].max(1)
+        if k == p.shape[1]:
+            return top
+        n = p[:, k:].max(1)
+        return np.where(n > top, -n ** 2, top)
+    s = p[:, 0] + fit["offset"]
+    return 1 / (1 + np.exp(-s)) if fit["combine"] == "classifier" else s
+
+
+if __name__ == "__main__":
+    run(main)
