@@ -41,6 +41,9 @@ func (c *blockCache) readAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, errors.New("read at a negative offset")
 	}
+	if len(p) == 0 {
+		return 0, nil
+	}
 	if off >= c.size {
 		return 0, io.EOF
 	}

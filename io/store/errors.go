@@ -163,6 +163,9 @@ func (s *Store) retry(ctx context.Context, fn func(context.Context) error) error
 
 func retry(ctx context.Context, o Options, fn func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		err := fn(ctx)
 		if err == nil || ctx.Err() != nil || !IsTransient(err) {
 			return err

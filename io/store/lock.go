@@ -100,7 +100,7 @@ func (s *Store) Lock(ctx context.Context, name string, o LockOptions) (*Lock, er
 	o = o.withDefaults()
 	note := newNote(o.Holder)
 	take := s.takeLease
-	if _, ok := s.b.(*dirBackend); ok {
+	if _, ok := s.directory(); ok {
 		take = s.takeFlock
 	}
 	for attempt := 1; ; attempt++ {

@@ -22,7 +22,7 @@ func (s *Store) takeFlock(ctx context.Context, name string, note holderNote, o L
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	d := s.b.(*dirBackend)
+	d, _ := s.directory()
 	path := d.file(s.prefix + "locks/" + name)
 	if err := makeDirs(d.file(s.prefix + "locks")); err != nil {
 		return nil, err

@@ -410,7 +410,7 @@ func (s *Store) list(ctx context.Context, prefix, after string, deep bool) iter.
 				return
 			}
 			for _, o := range page {
-				if hidden(o.Key) || o.Key <= after {
+				if hidden(o) || o.Key <= after {
 					continue
 				}
 				if !yield(s.relative(o), nil) {
@@ -424,11 +424,11 @@ func (s *Store) list(ctx context.Context, prefix, after string, deep bool) iter.
 	}
 }
 
-// hidden tells keys that are never listed: unfinished files, and the empty
-// objects that consoles make to show a folder.
-func hidden(key string) bool {
-	name := strings.TrimSuffix(key, "/")
-	return strings.HasPrefix(name[strings.LastIndexByte(name, '/')+1:], tempPrefix)
+// hidden tells objects that are never listed: unfinished files, and the empty
+// ones that consoles make to show a folder.
+func hidden(o Object) bool {
+	name, slash := strings.CutSuffix(o.Key, "/")
+	return slash && !o.IsDir || strings.HasPrefix(name[strings.LastIndexByte(name, '/')+1:], tempPrefix)
 }
 
 func checkPrefix(prefix string) error {
@@ -452,18 +452,13 @@ func (s *Store) Path(key string) (string, bool) {
 // Sweep removes what writers that were killed left behind and that nobody can
 // see: unfinished files older than age. It returns how many.
 func (s *Store) Sweep(ctx context.Context, age time.Duration) (int, error) {
-	sw, ok := s.b.(sweeper)
+	d, ok := s.directory()
 	if !ok {
 		return 0, nil
 	}
-	n, err := sw.sweep(ctx, s.prefix, time.Now().Add(-age))
+	n, err := d.sweep(ctx, s.prefix, time.Now().Add(-age))
 	if err != nil {
 		return n, s.fail("sweep", "", err)
 	}
 	return n, nil
-}
-
-// sweeper is a backend whose killed writers leave something behind.
-type sweeper interface {
-	sweep(ctx context.Context, prefix string, before time.Time) (int, error)
 }
