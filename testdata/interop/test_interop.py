@@ -14,6 +14,7 @@ import unittest
 from contextlib import redirect_stdout
 from unittest import mock
 
+import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,8 +22,10 @@ from deltalake import write_deltalake
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import index  # noqa: E402
 import scores  # noqa: E402
 import tables  # noqa: E402
+import where  # noqa: E402
 from workspace import unit  # noqa: E402
 
 N, D = 300, 8
@@ -83,6 +86,38 @@ def build(root):
     table = pa.table({"asset_id": ids, "version": versions, **{k: pa.array(v.astype(np.float32)) for k, v in columns.items()}})
     write_deltalake(f"{root}/scores/image", table)
     tag(root, {d["name"]: "f1" for d in definitions})
+    write_deltalake(f"{root}/labels", pa.table({"asset_id": ids[:20], "label": ["apple"] * 20}))
+    build_batch(root, ids, columns["mean_f"].astype(np.float32))
+    build_index(root, "flat", ids, x, "Flat", {})
+    build_index(root, "ivf", ids, x, "IVF8,Flat", {"nprobe": 8, "recall10": 1.0})
+
+
+def build_batch(root, ids, score):
+    """A batch over the rows whose mean_f is at least 0.3 and that have no label."""
+    passing = [i for k, i in enumerate(ids) if score[k] >= 0.3 and k >= 20]
+    lineage = {
+        "format": 1, "name": "b", "slot": "s", "rows": 5, "tables": [{"table": "assets", "version": 0}, {"table": "scores/image", "version": 0}],
+        "settings": [{"name": "where", "value": "mean_f_match AND NOT labeled AND caption LIKE 'Caption%'"}],
+        "functions": [{"name": "mean_f", "version": "f1", "threshold": 0.3}],
+        "funnel": [{"step": "assets", "rows": N}, {"step": "where", "rows": len(passing)}, {"step": "selected", "rows": 5}],
+    }
+    os.makedirs(f"{root}/batches/b/s")
+    with open(f"{root}/batches/b/s/lineage.json", "w") as f:
+        json.dump(lineage, f)
+    with open(f"{root}/batches/b/s/batch.jsonl", "w") as f:
+        f.writelines(json.dumps({"rank": r + 1, "asset_id": i}) + "\n" for r, i in enumerate(passing[:5]))
+
+
+def build_index(root, name, ids, x, factory, about):
+    folder = f"{root}/indexes/image/{name}"
+    os.makedirs(folder)
+    ix = faiss.index_factory(x.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    ix.train(x)
+    ix.add(x)
+    faiss.write_index(ix, f"{folder}/base.faiss")
+    pq.write_table(pa.table({"asset_id": ids}), f"{folder}/ids.parquet")
+    with open(f"{folder}/index.json", "w") as f:
+        json.dump({"params": {"rows": len(ids), "factory": factory, **about}}, f)
 
 
 def tag(root, versions):
@@ -146,7 +181,7 @@ class Checks(unittest.TestCase):
         self.assertRegex(out, f"(?m)^FAIL .*{what}")
 
     def test_good_workspace(self):
-        for result in (self.call(tables), self.scores()):
+        for result in (self.call(tables), self.scores(), self.call(where), self.call(index)):
             self.assertEqual(result[0], 0, result[1])
             self.assertNotIn("FAIL", result[1])
 
@@ -200,6 +235,59 @@ class Checks(unittest.TestCase):
         with open(log, "w") as f:
             f.writelines(json.dumps(l) + "\n" for l in lines)
         self.assertFails(self.call(tables), "")
+
+    def edit(self, file, change):
+        with open(f"{self.ws}/{file}") as f:
+            doc = json.load(f)
+        change(doc)
+        with open(f"{self.ws}/{file}", "w") as f:
+            json.dump(doc, f)
+
+    def test_funnel_off_by_one(self):
+        self.edit("batches/b/s/lineage.json", lambda d: d["funnel"][1].update(rows=d["funnel"][1]["rows"] + 1))
+        self.assertFails(self.call(where), "b/s: where")
+
+    def test_chosen_row_that_where_refuses(self):
+        with open(f"{self.ws}/batches/b/s/batch.jsonl", "a") as f:
+            f.write('{"rank": 6, "asset_id": "a003"}\n')  # labeled
+        self.assertFails(self.call(where), "b/s: all 6 chosen rows")
+
+    def test_time_travel(self):
+        write_deltalake(f"{self.ws}/assets", pa.table({"asset_id": ["late"], "version": ["v"], "uri": ["u"], "caption": ["Caption"]}), mode="append")
+        self.assertEqual(self.call(where)[0], 0)  # the batch names the version before
+
+    def test_where_against_ids(self):
+        ids = f"{self.dir}/ids.json"
+        for good, rows in ((True, [{"asset_id": f"a{i:03d}"} for i in range(20)]), (False, ["a000"])):
+            with open(ids, "w") as f:
+                json.dump({"rows": rows}, f)
+            code, out = self.call(where, "--where", "labeled AND label = 'apple'", "--ids", ids)
+            self.assertEqual(code == 0, good, out)
+        self.assertFails(self.call(where, "--where", "labeled", "--count", "19"), "labeled")
+
+    def test_index_of_other_vectors(self):
+        ix = faiss.read_index(f"{self.ws}/indexes/image/flat/base.faiss")
+        x = ix.reconstruct_n(0, N)
+        other = faiss.IndexFlatIP(D)
+        other.add(x[::-1].copy())
+        faiss.write_index(other, f"{self.ws}/indexes/image/flat/base.faiss")
+        self.assertFails(self.call(index), "indexes/image/flat: 200 searches")
+
+    def test_index_with_low_recall(self):
+        self.edit("indexes/image/ivf/index.json", lambda d: d["params"].update(nprobe=1))
+        self.assertFails(self.call(index), "indexes/image/ivf: recall")
+
+    def test_search(self):
+        from workspace import Workspace
+        ids, _, x = Workspace(self.ws).vectors("image", "fp1")
+        cosine = unit(x) @ unit(x)[4]
+        best = np.argsort(-cosine)[:5]
+        out = f"{self.dir}/search.json"
+        for good, by in ((True, 0), (False, 1e-3)):
+            with open(out, "w") as f:
+                json.dump({"query": ids[4], "embedding": "image", "results": [{"asset_id": ids[i], "score": float(cosine[i]) + by} for i in best]}, f)
+            code, text = self.call(index, "--search", out)
+            self.assertEqual(code == 0, good, text)
 
     def test_no_workspace(self):
         self.ws = self.dir

@@ -49,9 +49,11 @@ def check(report, ws, assets, name, fingerprint, kind, model, column, bar):
     # Rows of older versions of an asset may still be in the table; only a live one can be recomputed.
     rows = [i for i, ok in enumerate(ws.live(ids, versions, assets)) if ok and content.get(ids[i])]
     inputs = [content[ids[i]] for i in rows]
-    expected = sum(1 for a, c in content.items() if c)
-    report.check(0 < len(rows) <= expected, f"{name}: {len(rows)} of {expected} assets with a {column} have a vector",
-                 "" if rows else "nothing to compare")
+    kinds = dict(zip(values["asset_id"], values.get("media_type", [None] * len(content))))
+    expected = {a for a, c in content.items() if c and not (kind == "image" and (kinds[a] or "").startswith("text"))}
+    missing = sorted(expected - {ids[i] for i in rows} - rejected(ws))
+    report.check(rows and not missing, f"{name}: {len(rows)} of {len(expected)} assets with a {column} have a vector, the others are rejected",
+                 f"{len(missing)} have neither, such as {missing[0]}" if missing else "")
     if not rows:
         return
     theirs = peer_images(inputs, model) if kind == "image" else peer_texts(inputs, *model.split(","))
@@ -65,6 +67,10 @@ def check(report, ws, assets, name, fingerprint, kind, model, column, bar):
     report.check(bad == 0, f"{name}: cosine to Python's vector ≥ {bar} for {len(rows)} rows",
                  f"lowest {cosine[worst]:.8f} ({ids[rows[worst]]}), largest deviation of a number {np.abs(a - b).max():.2e}"
                  + (f", {bad} rows below" if bad else ""))
+
+
+def rejected(ws):
+    return set(ws.read("rejects").column("asset_id").to_pylist()) if ws.has("rejects") else set()
 
 
 def peer_images(uris, model):

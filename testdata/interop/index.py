@@ -1,0 +1,129 @@
+"""The indexes of a workspace load in faiss-cpu and find the same neighbours.
+
+usage: index.py WORKSPACE [--queries 200] [--search FILE.json]
+
+For every finished index: base.faiss loads, has the rows of ids.parquet, and holds the vectors of the
+embedding's table. A flat index must give the neighbours of an exact search in numpy; an IVF index must reach
+the recall@10 that index.json records (less 0.02 for another choice of queries), at its own nprobe.
+--search compares with `winnow search --json`: {"query": ID, "embedding": NAME, "results": [{"asset_id", "score"}, …]}
+or a list of such objects.
+"""
+
+import glob
+import json
+import os
+
+import faiss
+import numpy as np
+import pyarrow.parquet as pq
+
+from workspace import Workspace, arguments, run, unit
+
+K = 10
+
+
+def main(report):
+    p = arguments(__doc__)
+    p.add_argument("--queries", type=int, default=200)
+    p.add_argument("--search", metavar="FILE.json")
+    args = p.parse_args()
+    ws = Workspace(args.workspace)
+    current = dict(ws.embeddings())
+    faiss.cvar.distance_compute_blas_threshold = 20  # the exact search of many rows goes through BLAS
+    for f in sorted(glob.glob(ws.path("indexes", "*", "*", "index.json"))):
+        name = f.split(os.sep)[-3]
+        if name not in current:
+            report.check(False, os.path.relpath(f, ws.root), f"there are no vectors of embedding {name}")
+            continue
+        check(report, ws, os.path.dirname(f), name, current[name], args.queries)
+    if args.search:
+        with open(args.search, encoding="utf8") as fh:
+            found = json.load(fh)
+        for s in found if isinstance(found, list) else [found]:
+            check_search(report, ws, s, current)
+
+
+def check(report, ws, folder, name, fingerprint, queries):
+    title = os.path.relpath(folder, ws.root)
+    with open(os.path.join(folder, "index.json"), encoding="utf8") as fh:
+        about = flat_keys(json.load(fh))
+    index = faiss.read_index(os.path.join(folder, "base.faiss"))
+    ids = pq.read_table(os.path.join(folder, "ids.parquet"))
+    keys = ids.column("asset_id").to_pylist()
+    kind = "IVF" if faiss.try_extract_index_ivf(index) else "flat"
+    report.check(index.ntotal == len(keys) == about.get("rows", len(keys)), f"{title}: {kind} index of {index.ntotal} rows loads",
+                 f"ids.parquet has {len(keys)}, index.json says {about.get('rows')}")
+    vids, versions, x = ws.vectors(name, fingerprint)
+    if "version" in ids.column_names:
+        at = {k: i for i, k in enumerate(zip(vids, versions))}
+        rows = [at.get(k) for k in zip(keys, ids.column("version").to_pylist())]
+    else:
+        live = ws.live(vids, versions)
+        at = {a: i for i, a in enumerate(vids) if live[i]}
+        rows = [at.get(k) for k in keys]
+    if None in rows:
+        # Rows that were removed or rewritten since the index was built cannot be compared.
+        report.note(f"{title}: {rows.count(None)} of {len(rows)} rows are no longer in the embedding's table")
+        return
+    base = unit(x[rows]).astype(np.float32)
+    pick = np.random.default_rng(7).permutation(len(base))[:queries]
+    if nprobe := about.get("nprobe"):
+        if kind == "IVF":
+            faiss.ParameterSpace().set_index_parameter(index, "nprobe", nprobe)
+    k = min(K, len(base))
+    score, row = index.search(base[pick], k)
+    exact = faiss.IndexFlatIP(base.shape[1])
+    exact.add(base)
+    want, order = exact.search(base[pick], k)
+    if kind == "flat":
+        d = np.abs(score - want).max()
+        # The same rows, but for rows whose scores are equal within rounding.
+        same = all(set(np.array(order[q])[want[q] > want[q][-1] + 1e-5]) <= set(row[q]) for q in range(len(pick)))
+        report.check(d < 1e-5 and same, f"{title}: {len(pick)} searches give the neighbours of the exact search", f"scores differ by {d:.1e}")
+        return
+    recall = np.mean([len(set(row[q]) & set(order[q])) / k for q in range(len(pick))])
+    hits = row >= 0
+    q, j = np.nonzero(hits)
+    d = np.abs(score[hits] - (base[pick][q] * base[row[hits]]).sum(1)).max()
+    exact_scores = "SQ" not in str(about.get("factory", "")) and "PQ" not in str(about.get("factory", ""))
+    report.check(not exact_scores or d < 1e-4, f"{title}: it holds the embedding's vectors", f"scores differ by {d:.1e}")
+    recorded = about.get("recall10", about.get("recall", about.get("recallat10")))
+    if recorded is None:
+        report.check(False, f"{title}: recall", f"index.json records none; measured {recall:.3f}")
+    else:
+        report.check(recall >= recorded - 0.02, f"{title}: recall@{k} {recall:.3f} over {len(pick)} searches", f"index.json says {recorded:.3f}")
+
+
+def check_search(report, ws, s, current):
+    name = s["embedding"]
+    vids, versions, x = ws.vectors(name, current[name])
+    live = np.array(ws.live(vids, versions))
+    u = unit(x)
+    try:
+        q = next(i for i, a in enumerate(vids) if a == s["query"] and live[i])
+    except StopIteration:
+        report.check(False, f"search {s['query']}", "the query has no vector")
+        return
+    cosine = u @ u[q]
+    order = [i for i in np.argsort(-cosine, kind="stable") if live[i]]
+    ours = [(r["asset_id"], r["score"]) for r in s["results"]]
+    if ours and ours[0][0] != s["query"]:
+        order = [i for i in order if i != q]  # some searches leave the query itself out
+    want = [(vids[i], cosine[i]) for i in order[:len(ours)]]
+    off = max((abs(a[1] - b[1]) for a, b in zip(ours, want)), default=1)
+    report.check(len(ours) > 0 and off < 1e-5, f"search {s['query']}: {len(ours)} neighbours", f"scores differ by {off:.1e} from the exact search")
+
+
+def flat_keys(d, out=None):
+    """All keys of nested objects, in lower case without underscores."""
+    out = {} if out is None else out
+    for k, v in d.items():
+        if isinstance(v, dict):
+            flat_keys(v, out)
+        else:
+            out.setdefault(k.lower().replace("_", ""), v)
+    return out
+
+
+if __name__ == "__main__":
+    run(main)

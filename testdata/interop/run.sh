@@ -1,0 +1,60 @@
+#!/bin/sh
+# Holds a finished workspace against other people's libraries.
+#
+# usage: run.sh WORKSPACE CONFIG
+#
+# Runs every check of this folder and ends with 1 when one fails. PYTHON names a Python with the packages of
+# requirements.txt (default .deps/venv-interop, which make interop fills), MODELS the folder of the
+# converted models (default .deps/models).
+set -eu
+[ $# -eq 2 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }
+workspace=$1 config=$2
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+deps=$here/../../.deps
+python=${PYTHON:-$deps/venv-interop/bin/python}
+models=${MODELS:-$deps/models}
+failed=''
+
+run() {
+    echo "== $1"
+    name=$1
+    shift
+    "$python" "$@" || failed="$failed $name"
+}
+
+arguments=$("$python" "$here/config.py" "$config" "$models")
+# pick KIND...: the arguments of these kinds, as --KIND VALUE, one word a line
+pick() {
+    for kind; do
+        printf '%s\n' "$arguments" | sed -n "s/^$kind \(.*\)/--$kind\n\1/p"
+    done
+}
+# with KINDS SCRIPT: run a script on the workspace with the arguments of these kinds
+with() {
+    kinds=$1 script=$2
+    set -- "$here/$script" "$workspace"
+    # shellcheck disable=SC2086 # a list of words
+    while IFS= read -r word; do
+        [ -z "$word" ] || set -- "$@" "$word"
+    done <<END
+$(pick $kinds)
+END
+    run "$script" "$@"
+}
+
+(cd "$here" && "$python" -m unittest -q test_interop) || failed=' test_interop'
+run tables.py "$here/tables.py" "$workspace"
+with 'image text of' vectors.py
+with 'image text functions' scores.py
+run where.py "$here/where.py" "$workspace"
+run index.py "$here/index.py" "$workspace"
+if [ -n "$(find "$workspace/batches" -path '*/labelbox/data_rows*.json' 2>/dev/null)" ]; then
+    run labelbox_files.py "$here/labelbox_files.py" "$workspace"
+else
+    echo "== labelbox_files.py: no batch was emitted for Labelbox"
+fi
+if [ -n "$failed" ]; then
+    echo "FAIL:$failed"
+    exit 1
+fi
+echo "all interop checks passed"
