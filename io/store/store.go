@@ -320,7 +320,12 @@ func (s *Store) Create(ctx context.Context, key string, fn func(io.Writer) error
 	if err != nil {
 		return false, err
 	}
-	return s.created(key, s.settle(ctx, s.b.put(ctx, full, true, fn)))
+	err = s.b.put(ctx, full, true, fn)
+	if errors.Is(err, errExists) {
+		// fn can not run again, so the other writer is waited for.
+		err = retry(ctx, s.opts, func(ctx context.Context) error { return s.refused(ctx, full) })
+	}
+	return s.created(key, s.settle(ctx, err))
 }
 
 // CreateAll is Create of the bytes of data. It repeats transient faults.
@@ -330,8 +335,29 @@ func (s *Store) CreateAll(ctx context.Context, key string, data []byte) (created
 		return false, err
 	}
 	return s.created(key, s.retry(ctx, func(ctx context.Context) error {
-		return s.b.put(ctx, full, true, writeBytes(data))
+		err := s.b.put(ctx, full, true, writeBytes(data))
+		if errors.Is(err, errExists) {
+			err = s.refused(ctx, full)
+		}
+		return err
 	}))
+}
+
+// refused returns errExists if the object is there. A service may refuse a
+// conditional write while another one is on its way, which can be seen only
+// later and can fail: that is a conflict, and passes.
+func (s *Store) refused(ctx context.Context, full string) error {
+	err := s.limited(ctx, func(ctx context.Context) error {
+		_, err := s.b.stat(ctx, full)
+		return err
+	})
+	switch {
+	case err == nil:
+		return errExists
+	case errors.Is(err, ErrNotFound):
+		return conflictError{errors.New("another writer is creating the object")}
+	}
+	return err
 }
 
 func (s *Store) created(key string, err error) (bool, error) {

@@ -142,15 +142,15 @@ func (t *Table) load(ctx context.Context, version int64) (*state, error) {
 		return cached, nil
 	}
 	if cached != nil && (version == Latest || cached.version < version) {
-		r, err := t.listLog(ctx, cached.version+1, version)
+		r, err := t.listLog(ctx, cached.version, version)
 		if err != nil {
 			return nil, err
 		}
-		if r.newest < 0 && version == Latest {
+		if version == Latest && r.newest == cached.version && len(r.checkpoints) == 0 {
 			return cached, nil
 		}
 		// A table that is far ahead is read faster from its checkpoint.
-		if r.oldest == cached.version+1 && r.newest-cached.version <= 64 {
+		if r.oldest >= 0 && r.oldest <= cached.version+1 && r.newest-cached.version <= 64 {
 			return t.replay(ctx, cached, nil, r, version)
 		}
 	}
@@ -247,7 +247,8 @@ func (st *state) clone() *state {
 func (t *Table) remember(st *state) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if st.version >= 0 && (t.cache == nil || t.cache.version < st.version) {
+	old := t.cache
+	if st.version >= 0 && (old == nil || old.version < st.version || old.version == st.version && old.checkpoint < st.checkpoint) {
 		t.cache = st
 	}
 }

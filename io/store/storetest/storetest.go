@@ -359,6 +359,10 @@ func testCreateRace(t *testing.T, s *store.Store) {
 				if err != nil {
 					t.Errorf("round %d: %v", r, err)
 				}
+				// Who is refused can read what is there.
+				if _, err := s.Stat(t.Context(), key); err != nil {
+					t.Errorf("round %d: %v", r, err)
+				}
 				if created && !won.CompareAndSwap(-1, int64(i)) {
 					t.Errorf("round %d: two winners", r)
 				}
