@@ -67,11 +67,13 @@ type MetadataValue struct {
 
 // FunctionInfo names a function that scored the batch.
 type FunctionInfo struct {
-	Name      string   `json:"name"`
-	Version   string   `json:"version"`
-	Embedding string   `json:"embedding,omitempty"`
-	Combine   string   `json:"combine,omitempty"`
-	Threshold *float64 `json:"threshold,omitempty"` // the number that Match was decided by
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Embedding string `json:"embedding,omitempty"`
+	Combine   string `json:"combine,omitempty"`
+	// Threshold is the number that Match was decided by; nil, or one that is not
+	// finite, when the function's rule came to none and so no row matches.
+	Threshold *float64 `json:"threshold,omitempty"`
 }
 
 // ModelInfo names the vectors that the batch depends on.
@@ -206,6 +208,7 @@ func Emit(ctx context.Context, e Emission, names []string) (*BatchResult, error)
 		return nil, err
 	}
 	b := &batch{Emission: e}
+	b.Info = finiteInfo(e.Info)
 	if err := b.survey(ctx); err != nil {
 		return nil, fmt.Errorf("batch %s: %w", b.title(), err)
 	}
@@ -224,6 +227,18 @@ func Emit(ctx context.Context, e Emission, names []string) (*BatchResult, error)
 		return nil, fmt.Errorf("batch %s: lineage: %w", b.title(), err)
 	}
 	return &BatchResult{Rows: b.rows, Files: b.files, Warnings: b.warnings}, nil
+}
+
+// finiteInfo drops thresholds that JSON cannot say.
+func finiteInfo(info *BatchInfo) *BatchInfo {
+	out := *info
+	out.Functions = slices.Clone(info.Functions)
+	for i, f := range out.Functions {
+		if f.Threshold != nil && (math.IsNaN(*f.Threshold) || math.IsInf(*f.Threshold, 0)) {
+			out.Functions[i].Threshold = nil
+		}
+	}
+	return &out
 }
 
 func checkEmission(e Emission, names []string) error {

@@ -445,6 +445,24 @@ func TestMetaColumnKinds(t *testing.T) {
 	}
 }
 
+// A rule such as {top: 500} may come to no number: that must not break a file.
+func TestThresholdThatIsNoNumber(t *testing.T) {
+	e := fruitBatch()
+	for _, v := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
+		e.Info.Functions[0].Threshold = &v
+		files, _ := emitOrFail(t, e, EmitterNames()...)
+		for _, key := range []string{"lineage.json", "batch.html"} {
+			text := string(inlineCode.ReplaceAll(files[key], nil))
+			if strings.Contains(text, "Inf") || strings.Contains(text, "NaN") {
+				t.Errorf("threshold %v: %s shows it", v, key)
+			}
+		}
+		if e.Info.Functions[0].Threshold == nil {
+			t.Error("the caller's info was changed")
+		}
+	}
+}
+
 func TestFunnelString(t *testing.T) {
 	f := Funnel{{"assets", 785}, {"where", 120}, {"not batched", 100}, {"deduped", 90}, {"selected", 20}}
 	if got, want := f.String(), "785 → where 120 → not batched 100 → deduped 90 → selected 20"; got != want {

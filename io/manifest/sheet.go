@@ -68,7 +68,8 @@ type sheetPage struct {
 	CSS       template.CSS
 	JS        template.JS
 	Info      *BatchInfo
-	Rows      int64 // of the batch
+	Rows      int64  // of the batch
+	Count     string // the same for people
 	Funnel    []sheetStep
 	Functions []sheetFunction
 	Objective []string
@@ -79,6 +80,7 @@ type sheetPage struct {
 
 type sheetStep struct {
 	FunnelStep
+	Count string  // of its rows, for people
 	Width float64 // of the bar, in [0, 100]
 	Note  string  // how much of the step before is left
 }
@@ -184,7 +186,7 @@ func (s *sheet) pageData(p int) sheetPage {
 	size := int64(s.o.PageRows)
 	d := sheetPage{
 		CSS: template.CSS(sheetCSS), JS: template.JS(sheetJS),
-		Info: s.b.Info, Rows: s.b.rows, Objective: s.byObjective,
+		Info: s.b.Info, Rows: s.b.rows, Count: group(s.b.rows), Objective: s.byObjective,
 		From: int64(p)*size + 1, To: min(int64(p+1)*size, s.shown),
 	}
 	var most int64 = 1
@@ -192,7 +194,7 @@ func (s *sheet) pageData(p int) sheetPage {
 		most = max(most, f.Rows)
 	}
 	for i, f := range s.b.Info.Funnel {
-		step := sheetStep{FunnelStep: f, Width: 100 * float64(f.Rows) / float64(most)}
+		step := sheetStep{FunnelStep: f, Count: group(f.Rows), Width: 100 * float64(f.Rows) / float64(most)}
 		if i > 0 {
 			step.Note = left(s.b.Info.Funnel[i-1].Rows, f.Rows)
 		}

@@ -89,7 +89,7 @@ def build(root):
     write_deltalake(f"{root}/labels", pa.table({"asset_id": ids[:20], "label": ["apple"] * 20}))
     build_batch(root, ids, columns["mean_f"].astype(np.float32))
     build_index(root, "flat", ids, x, "Flat", {})
-    build_index(root, "ivf", ids, x, "IVF8,Flat", {"nprobe": 8, "recall10": 1.0})
+    build_index(root, "ivf", ids, x, "IVF8,Flat", {"nprobe": 8, "recall_at_10": 1.0})
 
 
 def build_batch(root, ids, score):

@@ -75,8 +75,9 @@ def compare(report, what, found, expected):
 class Corpus:
     """A DuckDB database with the view `candidates`: the columns that `where:` knows.
 
-    labeled and batched say whether the asset is in these tables. A function's f is the score of the asset
-    as it is now, f_match whether that reaches the threshold, f_pct its percentile among all scored rows."""
+    labeled and batched say whether the asset is in these tables; label is the first by name, prediction the
+    surest. A function's f is the score of the asset as it is now, f_match whether that reaches the threshold
+    (false without a score), f_pct its percentile among all scored rows."""
 
     def __init__(self, ws, versions, thresholds):
         self.ws, self.versions, self.thresholds = ws, versions, thresholds
@@ -86,41 +87,43 @@ class Corpus:
         self.db.register("assets", assets)
         columns, joins = ["a.*"], []
         if "metadata" not in assets.column_names:
-            packed = [c for c in assets.column_names if c.startswith("metadata_")]
+            packed = [f for f in assets.schema if f.name.startswith(("metadata_", "meta_"))]
             if packed:
-                fields = ", ".join(f'{quote(c[len("metadata_"):])} := a.{quote(c)}' for c in packed)
+                fields = ", ".join(f"{quote(original(f))} := a.{quote(f.name)}" for f in packed)
                 columns.append(f"struct_pack({fields}) AS metadata")
         for flag, root in (("labeled", "labels"), ("batched", "batched")):
-            known = self.table(root) if ws.has(root) else pa.table({"asset_id": pa.array([], pa.string())})
-            self.db.register(root, known)
+            self.db.register(root, self.table(root))
             columns.append(f"a.asset_id IN (SELECT asset_id FROM {root}) AS {flag}")
-        self.newest("labels", {"label": "label"}, columns, joins)
-        self.newest("predictions", {"prediction": "prediction", "confidence": "confidence"}, columns, joins)
+        self.one("labels", {"label": "min(label)"}, columns, joins)
+        self.one("predictions", {"prediction": "arg_max(prediction, confidence)", "confidence": "max(confidence)"}, columns, joins)
         for name, fingerprint in ws.embeddings():
             self.scores(name, fingerprint, assets, columns, joins)
         self.db.execute(f"CREATE VIEW candidates AS SELECT {', '.join(columns)} FROM assets a {' '.join(joins)}")
 
     def table(self, root):
-        return self.ws.read(root, self.versions.get(root))
+        """A table at the version that the batch read; no rows where there was none yet."""
+        version = self.versions.get(root)
+        if not self.ws.has(root) or version is not None and version < 0:
+            return pa.table({"asset_id": pa.array([], pa.string())})
+        return self.ws.read(root, version)
 
-    def newest(self, root, wanted, columns, joins):
-        """One row an asset of labels or predictions; the surest where there are several."""
-        if not self.ws.has(root):
-            columns += [f"NULL AS {c}" for c in wanted.values()]
-            return
+    def one(self, root, wanted, columns, joins):
+        """Adds columns that bring the rows of an asset in labels or predictions to one."""
         have = self.table(root)
+        if have.num_columns < 2:
+            columns += [f"NULL AS {c}" for c in wanted]
+            return
         self.db.register(root, have)
-        order = "confidence DESC NULLS LAST" if "confidence" in have.column_names else "asset_id"
-        have_columns = [c for c in wanted if c in have.column_names]
-        self.db.execute(f"CREATE TABLE one_{root} AS SELECT asset_id, {', '.join(have_columns)} FROM {root} QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY {order}) = 1")
+        picks = ", ".join(f"{how} AS {c}" for c, how in wanted.items())
+        self.db.execute(f"CREATE TABLE one_{root} AS SELECT asset_id, {picks} FROM {root} GROUP BY asset_id")
         joins.append(f"LEFT JOIN one_{root} ON one_{root}.asset_id = a.asset_id")
-        columns += [f"one_{root}.{c} AS {wanted[c]}" for c in have_columns]
+        columns += [f"one_{root}.{c}" for c in wanted]
 
     def scores(self, name, fingerprint, assets, columns, joins):
         root = f"scores/{name}"
-        if not self.ws.has(root):
-            return
         t = self.table(root)
+        if t.num_columns < 2:
+            return
         live = self.ws.live(t.column("asset_id").to_pylist(), t.column("version").to_pylist(), assets)
         t = t.filter(pa.array(live))
         view = f"scores_{name.replace('-', '_')}"
@@ -132,16 +135,24 @@ class Corpus:
             parts.append(q)
             # 100 × the share of the other rows that score lower
             parts.append(f"100 * percent_rank() OVER (ORDER BY {q}) AS {quote(f + '_pct')}")
-            if f in self.thresholds:
-                # The threshold is a float64, the score a float32: compared as such.
-                parts.append(f"{q}::DOUBLE >= {self.thresholds[f]!r}::DOUBLE AS {quote(f + '_match')}")
+            columns += [f"f_{view}.{q}", f"f_{view}.{quote(f + '_pct')}"]
+            # Without a threshold no row matches: a rule such as the top 500 may find none.
+            cut = f"f_{view}.{q} >= {self.thresholds[f]!r}::FLOAT" if f in self.thresholds else "false"
+            columns.append(f"coalesce({cut}, false) AS {quote(f + '_match')}")
         self.db.execute(f"CREATE TABLE f_{view} AS SELECT {', '.join(parts)} FROM {view}")
         joins.append(f"LEFT JOIN f_{view} ON f_{view}.asset_id = a.asset_id")
-        columns.append(f"f_{view}.* EXCLUDE (asset_id)")
 
     def ids(self, where):
         """The ids that pass; an expression that is NULL does not."""
         return {r[0] for r in self.db.execute(f"SELECT asset_id FROM candidates WHERE ({where})").fetchall()}
+
+
+def original(field):
+    """The user's name of a metadata column, which the field's metadata keeps when it had to change."""
+    for key, value in (field.metadata or {}).items():
+        if b"name" in key.lower() or b"original" in key.lower():
+            return value.decode().removeprefix("metadata.")
+    return field.name.split("_", 1)[1]
 
 
 def quote(name):
