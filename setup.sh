@@ -338,7 +338,8 @@ PYTHON
 models() {
 	local id convert=$ROOT/models/convert
 	id=$(cat "$convert"/*.py "$convert"/*.txt "$convert"/models.sha256 "$convert"/references/* | key)
-	if fresh models "$id" && [[ -f $D/models/efficientnet-lite0/model.onnx && -f $D/models/use-multilingual-v3/model.onnx ]]; then
+	if fresh models "$id" && [[ -f $D/models/efficientnet-lite0/model.onnx && -f $D/models/use-multilingual-v3/model.onnx &&
+		-f $D/src/weights/weights.npz ]]; then
 		note 'there: efficientnet-lite0, use-multilingual-v3'
 		return
 	fi

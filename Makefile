@@ -1,0 +1,107 @@
+# winnow. `make` alone lists the targets; each works from a clean clone, in any order and twice.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+DEMO_CONFIG := configs/demo/winnow.yaml
+DEMO_WORKSPACE := build/demo/workspace
+SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
+FUZZTIME ?= 30s
+DOCKER ?= docker
+# After a setup without root Go needs to be told where .deps is.
+GO := . ./env.sh && go
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nStart with `make demo`. `./setup.sh -h` says what is installed and where.\n'
+
+# ---- to use it
+
+.PHONY: setup
+setup: ## install libraries and models into .deps (FAISS=fast builds FAISS with AVX2 and AVX-512)
+	@./setup.sh
+
+.PHONY: build
+build: setup ## compile ./build/winnow
+	@echo 'build      ./build/winnow (the first time compiles DuckDB and the cloud clients: 2 minutes)'
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/winnow ./jobs/winnow
+
+.PHONY: demo
+demo: ## run everything once, on 785 captioned pictures
+	@./setup.sh demo
+	@$(MAKE) build
+	@. ./env.sh && ./testdata/demo.sh
+
+# ---- to change it
+
+.PHONY: test
+test: ## run all tests, with the race detector, and the interop checks
+	@./setup.sh test
+	@echo 'test       go test -race ./...'
+	@$(GO) test -race -timeout 20m ./...
+	@$(MAKE) interop
+
+.PHONY: interop
+interop: ## compare models, vectors, scores, tables and indexes with Python's
+	@./setup.sh test
+	@echo 'interop    conversions that went wrong are caught'
+	@.deps/venv/bin/python -B models/convert/test_convert.py .deps/src/weights/efficientnet-lite0-57934424.pth .deps/src/weights/weights.npz
+	@$(MAKE) demo
+	@echo 'interop    the workspace of the demo, read by other programs'
+	@testdata/interop/run.sh $(DEMO_WORKSPACE) $(DEMO_CONFIG)
+
+.PHONY: lint
+lint: ## check format, vet, staticcheck, go.mod, shell scripts and the example configs
+	@./setup.sh lint
+	@echo 'lint       gofmt'
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [[ -n $$files ]]; then echo "not formatted, type: gofmt -w" $$files; exit 1; fi
+	@echo 'lint       go mod tidy'
+	@$(GO) mod tidy -diff
+	@echo 'lint       go vet'
+	@$(GO) vet ./...
+	@echo 'lint       staticcheck'
+	@. ./env.sh && staticcheck ./...
+	@echo 'lint       shellcheck'
+	@. ./env.sh && shellcheck $(SCRIPTS)
+	@$(MAKE) build
+	@echo 'lint       example configs'
+	@. ./env.sh && for c in configs/*/winnow.yaml; do build/winnow lint -c "$$c"; done
+
+.PHONY: fuzz
+fuzz: setup ## fuzz each parser for FUZZTIME (30s)
+	@. ./env.sh && for pkg in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -r -n1 dirname | sort -u); do \
+		for f in $$(git grep -h -o '^func Fuzz[A-Za-z0-9_]*' -- "$$pkg/*_test.go" | cut -d' ' -f2 | sort -u); do \
+			echo "fuzz       $$pkg $$f"; \
+			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) "./$$pkg"; \
+		done; \
+	done
+
+.PHONY: soak
+soak: ## the long sweeps: kills, faults, mutations in full (`make test` runs a seeded tenth)
+	@./setup.sh test
+	@. ./env.sh && WINNOW_SOAK=1 go test -timeout 3h -count 1 ./...
+
+.PHONY: bench
+bench: setup ## run the Go benchmarks
+	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: argo-lint
+argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)
+	@./setup.sh argo
+	@. ./env.sh && argo lint --offline $(shell git ls-files 'configs/argo/*.yaml')
+
+# ---- to ship it
+
+.PHONY: docker
+docker: ## build the images winnow (CPU) and winnow:cuda
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --target cpu -t winnow:latest .
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --target cuda -t winnow:cuda .
+
+.PHONY: clean
+clean: ## remove what was built and the demo's workspace; .deps stays
+	rm -rf build
