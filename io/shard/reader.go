@@ -99,11 +99,21 @@ func (s *Reader) open(r io.ReaderAt, size int64) error {
 	return s.readMeta()
 }
 
+// checkFormat refuses what a newer winnow has written.
+func checkFormat(f *parquet.File) error {
+	v, ok := f.Lookup(keyFormat)
+	if !ok {
+		return nil // another tool's
+	}
+	if n, err := strconv.Atoi(v); err != nil || n < 1 || n > formatVersion {
+		return fmt.Errorf("the file has format %q, this winnow reads up to %d; use a newer winnow", v, formatVersion)
+	}
+	return nil
+}
+
 func (s *Reader) readMeta() error {
-	if v, ok := s.f.Lookup(keyFormat); ok {
-		if n, err := strconv.Atoi(v); err != nil || n < 1 || n > formatVersion {
-			return fmt.Errorf("the shard has format %q, this winnow reads up to %d; use a newer winnow", v, formatVersion)
-		}
+	if err := checkFormat(s.f); err != nil {
+		return err
 	}
 	m := &s.meta
 	m.Embedding, _ = s.f.Lookup(keyEmbedding)

@@ -1,0 +1,292 @@
+package shard
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+const (
+	// ScoreGroupRows is the number of rows of a score file's row group; the last
+	// one may be shorter.
+	ScoreGroupRows = 128 << 10
+	// MaxScoreColumns is the largest number of functions in one file.
+	MaxScoreColumns = 4096
+
+	scoreChunk = 4096 // rows that are handed to parquet-go at a time
+)
+
+// orderedGroup is a parquet.Group that keeps its fields in order.
+type orderedGroup struct {
+	parquet.Group
+	fields []parquet.Field
+}
+
+func (g orderedGroup) Fields() []parquet.Field { return g.fields }
+
+type field struct {
+	parquet.Node
+	name string
+}
+
+func (f field) Name() string { return f.name }
+
+func (f field) Value(base reflect.Value) reflect.Value {
+	return base.MapIndex(reflect.ValueOf(f.name))
+}
+
+// scoreSchema is asset_id, version and the columns, in this order.
+func scoreSchema(columns []string) *parquet.Schema {
+	g := orderedGroup{Group: parquet.Group{}}
+	add := func(name string, n parquet.Node) {
+		g.Group[name] = n
+		g.fields = append(g.fields, field{n, name})
+	}
+	id := parquet.Compressed(parquet.String(), &parquet.Zstd)
+	score := parquet.Compressed(parquet.Encoded(parquet.Leaf(parquet.FloatType), &parquet.Plain), &parquet.Uncompressed)
+	add(colAsset, id)
+	add(colVersion, id)
+	for _, c := range columns {
+		add(c, score)
+	}
+	return parquet.NewSchema("scores", g)
+}
+
+// ScoreWriter writes a score file: asset_id, version and one FLOAT column a
+// function. It holds at most one row group in memory.
+type ScoreWriter struct {
+	w       *parquet.Writer
+	columns []string
+	rows    int64
+	group   int // rows of the row group so far
+
+	// A chunk of rows. Pages end only between chunks, so that they do not depend
+	// on how the caller cuts the rows.
+	ids, versions []string
+	cols          [][]float32
+	values        []parquet.Value
+
+	err error // the first error; the file is lost
+}
+
+// NewScoreWriter returns a ScoreWriter with the given columns, whose names
+// differ from each other and from asset_id and version, letters' case aside:
+// SQL does not tell it.
+func NewScoreWriter(w io.Writer, columns []string) (*ScoreWriter, error) {
+	if err := checkColumns(columns); err != nil {
+		return nil, fmt.Errorf("write scores: %w", err)
+	}
+	pw := parquet.NewWriter(w, append(writerOptions(), scoreSchema(columns), parquet.KeyValueMetadata(keyFormat, "1"))...)
+	return &ScoreWriter{w: pw, columns: columns, cols: make([][]float32, len(columns))}, nil
+}
+
+func checkColumns(columns []string) error {
+	if len(columns) > MaxScoreColumns {
+		return fmt.Errorf("%d columns; a file holds at most %d", len(columns), MaxScoreColumns)
+	}
+	seen := map[string]bool{"": true, colAsset: true, colVersion: true}
+	for _, c := range columns {
+		if l := strings.ToLower(c); seen[l] {
+			return fmt.Errorf("column %q is empty, twice, or one of %s and %s", c, colAsset, colVersion)
+		} else {
+			seen[l] = true
+		}
+	}
+	return nil
+}
+
+// Write appends rows: cols[c][i] is the score of asset ids[i] in column c, a
+// finite number. The bytes of the file do not depend on how the rows are cut
+// into calls. After an error the writer is of no use.
+func (w *ScoreWriter) Write(ids, versions []string, cols [][]float32) error {
+	if w.err != nil {
+		return w.err
+	}
+	if err := w.write(ids, versions, cols); err != nil {
+		w.err = fmt.Errorf("write scores: %w", err)
+	}
+	return w.err
+}
+
+func (w *ScoreWriter) write(ids, versions []string, cols [][]float32) error {
+	if len(versions) != len(ids) || len(cols) != len(w.columns) {
+		return fmt.Errorf("%d ids, %d versions and %d columns for the %d of the file", len(ids), len(versions), len(cols), len(w.columns))
+	}
+	for c, col := range cols {
+		if len(col) != len(ids) {
+			return fmt.Errorf("column %s has %d scores for %d rows", w.columns[c], len(col), len(ids))
+		}
+		if !finite(col) {
+			for i, s := range col {
+				if !finite([]float32{s}) {
+					return fmt.Errorf("column %s, row %d (asset %q): the score is %v", w.columns[c], w.rows+int64(i), ids[i], s)
+				}
+			}
+		}
+	}
+	for lo := 0; lo < len(ids); {
+		n := min(len(ids)-lo, scoreChunk-len(w.ids))
+		w.ids = append(w.ids, ids[lo:lo+n]...)
+		w.versions = append(w.versions, versions[lo:lo+n]...)
+		for c, col := range cols {
+			w.cols[c] = append(w.cols[c], col[lo:lo+n]...)
+		}
+		lo += n
+		w.rows += int64(n)
+		if len(w.ids) == scoreChunk {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush hands the chunk to parquet-go, column by column.
+func (w *ScoreWriter) flush() error {
+	cw := w.w.ColumnWriters()
+	put := func(c int, value func(i int) parquet.Value) error {
+		w.values = w.values[:0]
+		for i := range w.ids {
+			w.values = append(w.values, value(i).Level(0, 0, c))
+		}
+		_, err := cw[c].WriteRowValues(w.values)
+		return err
+	}
+	if err := put(0, func(i int) parquet.Value { return parquet.ValueOf(w.ids[i]) }); err != nil {
+		return err
+	}
+	if err := put(1, func(i int) parquet.Value { return parquet.ValueOf(w.versions[i]) }); err != nil {
+		return err
+	}
+	for c, col := range w.cols {
+		if err := put(c+2, func(i int) parquet.Value { return parquet.FloatValue(col[i]) }); err != nil {
+			return err
+		}
+		w.cols[c] = col[:0]
+	}
+	w.group += len(w.ids)
+	w.ids, w.versions = w.ids[:0], w.versions[:0]
+	if w.group == ScoreGroupRows {
+		w.group = 0
+		return w.w.Flush()
+	}
+	return nil
+}
+
+// Rows is the number of rows written.
+func (w *ScoreWriter) Rows() int64 { return w.rows }
+
+// Close writes the footer. It does not close the underlying writer.
+func (w *ScoreWriter) Close() error {
+	if w.err != nil {
+		return w.err
+	}
+	w.err = errClosed
+	if err := w.flush(); err != nil {
+		return fmt.Errorf("write scores: %w", err)
+	}
+	if err := w.w.Close(); err != nil {
+		return fmt.Errorf("write scores: %w", err)
+	}
+	return nil
+}
+
+// Scores reads a score file. Several calls of Read may go on at once.
+type Scores struct {
+	f       *parquet.File
+	columns []string
+	leaf    map[string]int
+	ids     [2]int
+}
+
+// OpenScores reads the footer of a score file of size bytes. Every FLOAT column
+// is a score column.
+func OpenScores(r io.ReaderAt, size int64) (*Scores, error) {
+	s := &Scores{leaf: map[string]int{}}
+	if err := guard(func() error { return s.open(r, size) }); err != nil {
+		return nil, fmt.Errorf("open scores: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Scores) open(r io.ReaderAt, size int64) (err error) {
+	if s.f, err = openFile(r, size); err != nil {
+		return err
+	}
+	if err := checkFormat(s.f); err != nil {
+		return err
+	}
+	for i, name := range []string{colAsset, colVersion} {
+		if s.ids[i], err = stringLeaf(s.f, name); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.f.Root().Columns() {
+		name := c.Name()
+		if name == colAsset || name == colVersion {
+			continue
+		}
+		if s.leaf[name], err = floatLeaf(s.f, name); err != nil {
+			return err
+		}
+		s.columns = append(s.columns, name)
+	}
+	return nil
+}
+
+// Rows is the number of rows.
+func (s *Scores) Rows() int64 { return s.f.NumRows() }
+
+// Columns are the names of the score columns, in the file's order.
+func (s *Scores) Columns() []string { return s.columns }
+
+// Read reads columns of all rows and calls fn with a block of at most 8,192
+// rows at a time: first is the number of its first row, cols[c][i] the score of
+// asset ids[i] in columns[c]. The slices are used again once fn returns. An
+// error of fn ends the scan and is returned as it is.
+func (s *Scores) Read(columns []string, fn func(first int64, ids, versions []string, cols [][]float32) error) error {
+	return s.read(columns, true, fn)
+}
+
+// ReadColumns is Read without ids and versions.
+func (s *Scores) ReadColumns(columns []string, fn func(first int64, cols [][]float32) error) error {
+	return s.read(columns, false, func(first int64, _, _ []string, cols [][]float32) error { return fn(first, cols) })
+}
+
+const scoreBlock = 8192
+
+func (s *Scores) read(columns []string, ids bool, fn func(first int64, ids, versions []string, cols [][]float32) error) error {
+	for _, c := range columns {
+		if _, ok := s.leaf[c]; !ok {
+			return fmt.Errorf("read scores: there is no column %q; the file has %s", c, strings.Join(s.columns, ", "))
+		}
+	}
+	var names [2][]string
+	cols := make([][]float32, len(columns))
+	first := int64(0)
+	for _, g := range s.f.RowGroups() {
+		err := func() error {
+			sc := newScan(g, first, false)
+			defer sc.close()
+			if ids {
+				sc.strings(s.ids[0], colAsset, &names[0])
+				sc.strings(s.ids[1], colVersion, &names[1])
+			}
+			for i, c := range columns {
+				sc.floats(s.leaf[c], c, &cols[i])
+			}
+			return sc.run(nil, scoreBlock, func(first int64, _ []int64) error {
+				return fn(first, names[0], names[1], cols)
+			})
+		}()
+		if err != nil {
+			return err
+		}
+		first += g.NumRows()
+	}
+	return nil
+}
