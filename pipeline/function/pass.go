@@ -9,7 +9,7 @@ import (
 
 // BlockRows is the number of rows of one matrix product of a Pass: large
 // enough for BLAS, small enough for the cache.
-const BlockRows = 4096
+const BlockRows = 1024
 
 // Pass scores rows against many functions at once. It is safe for concurrent
 // use, and allocates only while more goroutines than ever before use it.
@@ -150,15 +150,43 @@ func (st *step) finish(products []float32, n int, out []float32) {
 	}
 }
 
-// best sets out to the largest of each column of n products; out may be the
-// first row of products.
+// best sets out to the largest of each column of rows of n products; out may
+// be the first row. It takes four rows at a time, without branches that depend
+// on the numbers.
 func best(products []float32, n int, out []float32) {
-	copy(out, products[:n])
-	for r := n; r < len(products); r += n {
-		for i, x := range products[r : r+n] {
-			if x > out[i] {
-				out[i] = x
-			}
+	out = out[:n]
+	switch len(products) / n {
+	case 1:
+		copy(out, products)
+		return
+	case 2:
+		a, b := products[:n], products[n:2*n]
+		for i := range out {
+			out[i] = max(a[i], b[i])
 		}
+		return
+	case 3:
+		a, b, c := products[:n], products[n:2*n], products[2*n:3*n]
+		for i := range out {
+			out[i] = max(a[i], b[i], c[i])
+		}
+		return
+	}
+	a, b, c, d := products[:n], products[n:2*n], products[2*n:3*n], products[3*n:4*n]
+	for i := range out {
+		out[i] = max(max(a[i], b[i]), max(c[i], d[i]))
+	}
+	for products = products[4*n:]; len(products) >= n; products = products[n:] {
+		if len(products) < 3*n {
+			for i, x := range products[:n] {
+				out[i] = max(out[i], x)
+			}
+			continue
+		}
+		a, b, c := products[:n], products[n:2*n], products[2*n:3*n]
+		for i, x := range out {
+			out[i] = max(max(a[i], b[i]), max(c[i], x))
+		}
+		products = products[2*n:]
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"winnow/pipeline/vec"
 )
@@ -18,7 +19,7 @@ func passScorers(n, d int) []*Scorer {
 		s := &Scorer{Name: fmt.Sprint("f", i), Combine: Combines[i%len(Combines)], Dim: d}
 		rows := 1
 		if s.Combine == Max {
-			rows = 1 + i%5
+			rows = 1 + i%11
 			s.Positives = 1 + rng.IntN(rows)
 		} else if s.Combine != Sum && s.Combine != Mean {
 			s.Offset = rng.NormFloat64()
@@ -66,7 +67,7 @@ func TestPassEqualsReference(t *testing.T) {
 		scorers, d, n int
 		anyLength     bool
 	}{
-		{1, 5, 1, false}, {5, 17, 3, false}, {12, 33, 100, false}, {7, 8, BlockRows, false},
+		{1, 5, 1, false}, {5, 17, 3, false}, {60, 33, 100, false}, {7, 8, BlockRows, false},
 		{6, 9, 2*BlockRows + 5, false}, {10, 16, BlockRows + 1, true},
 	} {
 		t.Run(fmt.Sprintf("%d of %d over %d", c.scorers, c.d, c.n), func(t *testing.T) {
@@ -221,13 +222,10 @@ func sgemmPeak() float64 {
 		a[i] = float32(i%7) - 3
 	}
 	best := 0.0
-	for range 5 {
-		r := testing.Benchmark(func(b *testing.B) {
-			for b.Loop() {
-				vec.MulABT(n, n, n, a, a, c)
-			}
-		})
-		best = max(best, 2*n*n*n*float64(r.N)/r.T.Seconds())
+	for range 20 {
+		start := time.Now()
+		vec.MulABT(n, n, n, a, a, c)
+		best = max(best, 2*n*n*n/time.Since(start).Seconds())
 	}
 	return best
 }
