@@ -422,7 +422,8 @@ write_env() {
 		cflags="-I$D/include" ldflags="-L$D/lib -Wl,-rpath,$D/lib" path=$D/lib
 		if [[ -d $D/root/usr/include ]]; then
 			local lib=$D/root/usr/lib/$MULTIARCH
-			cflags+=" -I$D/root/usr/include"
+			local inc=$D/root/usr/include
+			cflags+=" -I$inc -I$inc/$MULTIARCH -I$inc/$MULTIARCH/openblas-pthread"
 			ldflags+=" -L$lib -L$lib/openblas-pthread -Wl,-rpath,$lib -Wl,-rpath,$lib/openblas-pthread -Wl,-rpath-link,$lib"
 			path+=":$lib:$lib/openblas-pthread"
 		fi
