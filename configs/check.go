@@ -15,6 +15,8 @@ type checker struct {
 	c        *Config
 	dir      string // of the config file
 	problems []pipeline.Problem
+	told     []string // paths that the decoder has reported
+	partial  bool     // a function file is missing or cannot be read
 }
 
 func (k *checker) add(path, fix, format string, args ...any) {
@@ -100,6 +102,7 @@ func (k *checker) functions(env func(string) (string, bool)) {
 		}
 		files, f := expandGlob(k.dir, g)
 		if f != nil {
+			k.partial = true
 			k.add(path, f.fix, "%s", f.what)
 		}
 		for _, file := range files {
@@ -108,6 +111,7 @@ func (k *checker) functions(env func(string) (string, bool)) {
 			}
 			seen[file] = true
 			fn, problems := readFunction(file, env)
+			k.partial = k.partial || fn.Name == ""
 			k.problems = append(k.problems, problems...)
 			k.c.Definitions = append(k.c.Definitions, fn)
 		}
@@ -183,6 +187,13 @@ func (k *checker) batches() {
 		for j, o := range b.Select {
 			k.objective(index(path+".select", j), o)
 		}
+		if b.Labelbox != nil {
+			for j, r := range b.Labelbox.URIRewrite {
+				if strings.HasPrefix(r.To, "s3:/") {
+					k.add(fmt.Sprintf("%s.labelbox.uri_rewrite[%d].to", path, j), "write an https:// address", "Labelbox does not read s3:// addresses")
+				}
+			}
+		}
 		if b.Labelbox != nil && !contains(b.Emit, "labelbox") {
 			k.add(path+".labelbox", "add labelbox to emit, or delete the options", "the batch has options for labelbox and does not emit it")
 		}
@@ -199,7 +210,7 @@ func (k *checker) objective(path string, o Objective) {
 	if len(set) > 1 {
 		k.add(path, "write each as an entry of its own", "an objective has both %s", strings.Join(set, " and "))
 	}
-	if len(set) == 0 && k.given(path) && !k.told(path) {
+	if len(set) == 0 && !tells(k.told, path) {
 		k.add(path, "write top, random or diversity", "an objective is empty")
 	}
 	if o.Diversity != nil {
@@ -208,32 +219,26 @@ func (k *checker) objective(path string, o Objective) {
 	k.top(child(path, "top"), o.Top)
 }
 
-// told says whether a problem is reported at a value already.
-func (k *checker) told(path string) bool {
-	at := k.c.marks.find(path)
-	for _, p := range k.problems {
-		if p.File == k.c.File && p.Line == at.line && p.Column == at.column {
-			return true
-		}
-	}
-	return false
-}
-
 // top takes a function, its percentile, or a column of numbers.
 func (k *checker) top(path, name string) {
 	if name == "" || name == "confidence" || strings.HasPrefix(name, "metadata.") {
 		return
 	}
-	names := []string{"confidence"}
+	var names []string
 	for _, fn := range k.c.Definitions {
 		if fn.Name == name || fn.Name+"_pct" == name {
 			return
 		}
-		if fn.Name != "" {
-			names = append(names, fn.Name)
-		}
+		names = append(names, fn.Name)
 	}
-	k.add(path, meant(name, names, "name a function, confidence or metadata.NAME"), "there is no function %q", name)
+	if k.partial { // it may well be in the file that is reported already
+		return
+	}
+	fix := "name a function, confidence or metadata.NAME"
+	if n := nearest(name, append(names, "confidence")); n != "" {
+		fix = "did you mean " + n + "?"
+	}
+	k.add(path, fix, "there is no function %q", name)
 }
 
 func (k *checker) embedding(path, name string) {

@@ -96,7 +96,8 @@ type Batch struct {
 // Dedupe keeps one of each group of rows that lie close together.
 type Dedupe struct {
 	Embedding string  `json:"embedding" jsonschema:"required,minLength=1" jsonschema_description:"The embedding to measure in."`
-	Distance  float64 `json:"distance" jsonschema:"required,exclusiveMinimum=0,maximum=2,example=0.05" jsonschema_description:"Rows nearer than this cosine distance (1 - cosine) are duplicates."`
+	Distance  float64 `json:"distance" jsonschema:"required,minimum=0,maximum=2,example=0.05" jsonschema_description:"Rows at most this far apart, in cosine distance (1 - cosine), are duplicates."`
+	Keep      string  `json:"keep,omitempty" jsonschema:"enum=best,enum=first,default=best" jsonschema_description:"Which of them stays: the one with the best score, or the one with the smallest asset_id."`
 }
 
 // Objective is one way to choose: exactly one of its fields is set.

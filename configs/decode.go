@@ -29,6 +29,8 @@ type decoder struct {
 	anchors  map[string]ast.Node
 	marks    marks
 	problems []pipeline.Problem
+	told     []string // paths of the problems
+	merges   int      // << followed so far
 }
 
 // nodeDecoder is a type with more than one form in YAML.
@@ -56,15 +58,28 @@ func (v anchorVisitor) Visit(n ast.Node) ast.Visitor {
 	if a, ok := n.(*ast.AnchorNode); ok {
 		name := a.Name.GetToken().Value
 		if v.d.anchors[name] != nil {
-			v.d.problem(at(a), fmt.Sprintf("the YAML anchor &%s is defined twice", name), "give one another name")
+			v.d.problem("&"+name, at(a), fmt.Sprintf("the YAML anchor &%s is defined twice", name), "give one another name")
 		}
 		v.d.anchors[name] = a.Value
 	}
 	return v
 }
 
-func (d *decoder) problem(p position, what, fix string) {
+// problem notes a problem of the value at path.
+func (d *decoder) problem(path string, p position, what, fix string) {
+	d.told = append(d.told, path)
 	d.problems = append(d.problems, pipeline.Problem{File: d.file, Line: p.line, Column: p.column, What: what, Fix: fix})
+}
+
+// tells reports whether a problem is noted of the value at path, of one that
+// holds it, or of one within.
+func tells(told []string, path string) bool {
+	return slices.ContainsFunc(told, func(p string) bool { return within(p, path) || within(path, p) })
+}
+
+func within(inner, outer string) bool {
+	rest, ok := strings.CutPrefix(inner, outer)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // unwrap follows aliases, anchors and explicit keys to the node that they stand for.
@@ -94,7 +109,7 @@ func (d *decoder) value(n ast.Node, s *jsonschema.Schema, v reflect.Value, path 
 		d.marks[path] = at(n)
 	}
 	if a, ok := d.unwrap(n).(*ast.AliasNode); ok {
-		d.problem(at(n), fmt.Sprintf("the YAML anchor of *%s is not defined", a.Value.GetToken().Value), "put text that begins with * in quotes")
+		d.problem(path, at(n), fmt.Sprintf("the YAML anchor of *%s is not defined", a.Value.GetToken().Value), "put text that begins with * in quotes")
 		return
 	}
 	switch p := v.Addr().Interface().(type) {
@@ -108,7 +123,7 @@ func (d *decoder) value(n ast.Node, s *jsonschema.Schema, v reflect.Value, path 
 		if text, ok := d.text(n, path); ok {
 			if err := p.UnmarshalText([]byte(text)); err != nil {
 				what, fix := parts(err)
-				d.problem(at(n), label(path)+": "+what, fix)
+				d.problem(path, at(n), label(path)+": "+what, fix)
 			}
 		}
 		return
@@ -141,7 +156,7 @@ type entry struct {
 }
 
 // entries lists the keys of a mapping, those that << brings in last.
-func (d *decoder) entries(n ast.Node, depth int) (list []entry, ok bool) {
+func (d *decoder) entries(n ast.Node, path string, depth int) (list []entry, ok bool) {
 	var pairs []*ast.MappingValueNode
 	switch v := d.unwrap(n).(type) {
 	case *ast.MappingNode:
@@ -155,16 +170,16 @@ func (d *decoder) entries(n ast.Node, depth int) (list []entry, ok bool) {
 	var merged []entry
 	for _, p := range pairs {
 		if p.Key.IsMergeKey() {
-			more, ok := d.merge(p.Value, depth)
+			more, ok := d.merge(p.Value, path, depth)
 			if !ok {
-				d.problem(at(p.Key), "<< needs a mapping, or a list of mappings", "write <<: *name of a YAML anchor")
+				d.problem(child(path, "<<"), at(p.Key), "<< needs a mapping, or a list of mappings", "write <<: *name of a YAML anchor")
 			}
 			merged = append(merged, more...)
 			continue
 		}
 		key := keyText(d.unwrap(p.Key))
 		if before, twice := first[key]; twice {
-			d.problem(at(p.Key), fmt.Sprintf("%s is given twice, first in line %d", key, before.line), "keep one of the two")
+			d.problem(child(path, key), at(p.Key), fmt.Sprintf("%s is given twice, first in line %d", key, before.line), "keep one of the two")
 			continue
 		}
 		first[key] = at(p.Key)
@@ -179,14 +194,14 @@ func (d *decoder) entries(n ast.Node, depth int) (list []entry, ok bool) {
 	return list, true
 }
 
-func (d *decoder) merge(n ast.Node, depth int) ([]entry, bool) {
-	if depth >= 8 {
+func (d *decoder) merge(n ast.Node, path string, depth int) ([]entry, bool) {
+	if d.merges++; depth >= 8 || d.merges > 1000 { // a mapping that merges itself, or a bomb
 		return nil, false
 	}
 	if seq, ok := d.unwrap(n).(*ast.SequenceNode); ok {
 		var all []entry
 		for _, e := range seq.Values {
-			more, ok := d.entries(e, depth+1)
+			more, ok := d.entries(e, path, depth+1)
 			if !ok {
 				return nil, false
 			}
@@ -194,7 +209,7 @@ func (d *decoder) merge(n ast.Node, depth int) ([]entry, bool) {
 		}
 		return all, true
 	}
-	return d.entries(n, depth+1)
+	return d.entries(n, path, depth+1)
 }
 
 func keyText(n ast.Node) string {
@@ -208,7 +223,7 @@ func keyText(n ast.Node) string {
 }
 
 func (d *decoder) mapping(n ast.Node, s *jsonschema.Schema, v reflect.Value, path string) {
-	list, ok := d.entries(n, 0)
+	list, ok := d.entries(n, path, 0)
 	if !ok {
 		d.wrongKind(n, path, "a mapping with the keys "+strings.Join(propertyNames(s), ", "))
 		return
@@ -231,7 +246,7 @@ func (d *decoder) mapping(n ast.Node, s *jsonschema.Schema, v reflect.Value, pat
 			if path != "$" {
 				what = label(path) + " lacks " + name
 			}
-			d.problem(d.marks[path], what, hint(s, name))
+			d.problem(child(path, name), d.marks[path], what, hint(s, name))
 		}
 	}
 	d.defaults(s, v, func(name string) bool { return seen[name] })
@@ -246,22 +261,33 @@ var later = map[string]string{
 func (d *decoder) unknown(e entry, s *jsonschema.Schema, path string) {
 	names := propertyNames(s)
 	if e.key == "" {
-		d.problem(e.at, "a key is empty", "write one of "+strings.Join(names, ", "))
+		d.problem(child(path, e.key), e.at, "a key is empty", "write one of "+strings.Join(names, ", "))
 		return
 	}
 	if what := later[e.key]; what != "" && strings.HasSuffix(path, "]") && strings.Contains(path, ".select[") {
-		d.problem(e.at, fmt.Sprintf("%s is %s that this version of winnow does not have yet", e.key, what), "write "+oneOf(names))
+		d.problem(child(path, e.key), e.at, fmt.Sprintf("%s is %s that this version of winnow does not have yet", e.key, what), "write "+oneOf(names))
 		return
 	}
 	where := "the file"
 	if path != "$" {
 		where = label(path)
 	}
-	d.problem(e.at, fmt.Sprintf("%s is no key of %s", strconv.Quote(e.key), where), meant(e.key, names, "known keys: "+strings.Join(names, ", ")))
+	d.problem(child(path, e.key), e.at, fmt.Sprintf("%s is no key of %s", strconv.Quote(e.key), where), keyFix(e.key, names))
 }
 
-// defaults fills what is absent, at every depth.
+func keyFix(key string, known []string) string {
+	if n := nearest(key, known); n != "" {
+		return "did you mean " + n + "?"
+	}
+	return "known keys: " + strings.Join(known, ", ")
+}
+
+// defaults fills what is absent, at every depth. The types of pipeline/function
+// are left alone: their zero values stand for their defaults.
 func (d *decoder) defaults(s *jsonschema.Schema, v reflect.Value, given func(string) bool) {
+	if v.Type().PkgPath() != reflect.TypeFor[Config]().PkgPath() {
+		return
+	}
 	for name, i := range fieldsOf(v.Type()) {
 		prop, ok := s.Properties.Get(name)
 		if !ok || given(name) {
@@ -326,13 +352,13 @@ func (d *decoder) sequence(n ast.Node, s *jsonschema.Schema, v reflect.Value, pa
 		d.value(e, s.Items, out.Index(i), index(path, i))
 		if text := out.Index(i); s.UniqueItems && text.Kind() == reflect.String && text.String() != "" {
 			if texts[text.String()] {
-				d.problem(at(e), fmt.Sprintf("%s holds %q twice", label(path), text.String()), "keep one of the two")
+				d.problem(index(path, i), at(e), fmt.Sprintf("%s holds %q twice", label(path), text.String()), "keep one of the two")
 			}
 			texts[text.String()] = true
 		}
 	}
 	if s.MinItems != nil && uint64(len(seq.Values)) < *s.MinItems {
-		d.problem(at(n), label(path)+" is an empty list", "name at least one, or delete the line")
+		d.problem(path, at(n), label(path)+" is an empty list", "name at least one, or delete the line")
 	}
 	v.Set(out)
 }
@@ -354,7 +380,7 @@ func (d *decoder) text(n ast.Node, path string) (string, bool) {
 	}
 	text, faults := expand(raw, d.env)
 	for _, f := range faults {
-		d.problem(at(n), f.what, f.fix)
+		d.problem(path, at(n), f.what, f.fix)
 	}
 	return text, len(faults) == 0
 }
@@ -392,7 +418,7 @@ func (d *decoder) threshold(n ast.Node, path string) function.Threshold {
 			return set[0]
 		}
 		if len(d.problems) == before {
-			d.problem(at(n), fmt.Sprintf("threshold has %d rules", len(set)), "write one of percentile, top and precision")
+			d.problem(path, at(n), fmt.Sprintf("threshold has %d rules", len(set)), "write one of percentile, top and precision")
 		}
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
 		t := function.Threshold{Rule: function.RuleNumber}
@@ -400,7 +426,7 @@ func (d *decoder) threshold(n ast.Node, path string) function.Threshold {
 		return t
 	case *ast.StringNode:
 		if text, ok := d.text(n, path); ok && text != string(function.RuleAuto) {
-			d.problem(at(n), fmt.Sprintf("threshold is %q", text), "write auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}")
+			d.problem(path, at(n), fmt.Sprintf("threshold is %q", text), "write auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}")
 		}
 	default:
 		d.wrongKind(node, path, "auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}")
@@ -412,7 +438,7 @@ func (d *decoder) wrongKind(n ast.Node, path, want string) {
 	found := ""
 	switch v := d.unwrap(n).(type) {
 	case *ast.NullNode:
-		d.problem(at(n), label(path)+" has no value", "give it one, or delete the line")
+		d.problem(path, at(n), label(path)+" has no value", "give it one, or delete the line")
 		return
 	case *ast.MappingNode, *ast.MappingValueNode:
 		found = "a mapping"
@@ -423,7 +449,7 @@ func (d *decoder) wrongKind(n ast.Node, path, want string) {
 	default:
 		found = strconv.Quote(keyText(v))
 	}
-	d.problem(at(n), fmt.Sprintf("%s is %s", label(path), found), "write "+want)
+	d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), found), "write "+want)
 }
 
 // label names a value for people: "size", "entry 2 of emit", "batches[0]".
@@ -444,6 +470,7 @@ func label(path string) string {
 var words = map[string]string{
 	`^[a-z][a-z0-9_-]{0,63}$`:              "use small letters, digits, _ and -, a letter first, at most 64",
 	`^[a-z0-9][a-z0-9_-]{0,63}$`:           "use small letters, digits, _ and -, at most 64",
+	namePattern:                            "use letters, digits and _, a letter first",
 	`^(image|text|caption|metadata[.].+)$`: "write image, text, caption or metadata.NAME",
 	`^(auto|cpu|cuda|cuda:[0-9]+)$`:        "write auto, cpu, cuda or cuda:N",
 }
@@ -461,13 +488,13 @@ func matches(pattern, text string) bool {
 func (d *decoder) checkText(n ast.Node, s *jsonschema.Schema, text, path string) {
 	switch {
 	case s.MinLength != nil && strings.TrimSpace(text) == "":
-		d.problem(at(n), label(path)+" is empty", "give it a value, or delete the line")
+		d.problem(path, at(n), label(path)+" is empty", "give it a value, or delete the line")
 	case s.MaxLength != nil && uint64(len([]rune(text))) > *s.MaxLength:
-		d.problem(at(n), fmt.Sprintf("%s is longer than %d characters", label(path), *s.MaxLength), "shorten it")
+		d.problem(path, at(n), fmt.Sprintf("%s is longer than %d characters", label(path), *s.MaxLength), "shorten it")
 	case len(s.Enum) > 0 && !slices.Contains(s.Enum, any(text)):
-		d.problem(at(n), fmt.Sprintf("%s is %q", label(path), text), meant(text, texts(s.Enum), "write "+oneOf(texts(s.Enum))))
+		d.problem(path, at(n), fmt.Sprintf("%s is %q", label(path), text), meant(text, texts(s.Enum), "write "+oneOf(texts(s.Enum))))
 	case s.Pattern != "" && !matches(s.Pattern, text):
-		d.problem(at(n), fmt.Sprintf("%s is %q", label(path), text), words[s.Pattern])
+		d.problem(path, at(n), fmt.Sprintf("%s is %q", label(path), text), words[s.Pattern])
 	}
 }
 
@@ -496,29 +523,29 @@ func (d *decoder) number(n ast.Node, s *jsonschema.Schema, v reflect.Value, path
 			return
 		}
 	case *ast.InfinityNode, *ast.NanNode:
-		d.problem(at(n), fmt.Sprintf("%s is %s", label(path), node.GetToken().Value), "write a finite number")
+		d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), node.GetToken().Value), "write a finite number")
 		return
 	default:
 		d.wrongKind(n, path, want)
 		return
 	}
-	if _, quoted := node.(*ast.StringNode); quoted && text == raw && looksNumeric(text) {
-		d.problem(at(n), fmt.Sprintf("%s is the text %q", label(path), text), "write "+want+" without quotes")
+	if text == raw && quoted(node) && looksNumeric(text) {
+		d.problem(path, at(n), fmt.Sprintf("%s is the text %q", label(path), text), "write "+want+" without quotes")
 		return
 	}
 	x, ok := new(big.Float).SetString(strings.ReplaceAll(text, "_", ""))
 	if !ok || x.IsInf() {
-		d.problem(at(n), fmt.Sprintf("%s is %q", label(path), text), "write "+want)
+		d.problem(path, at(n), fmt.Sprintf("%s is %q", label(path), text), "write "+want)
 		return
 	}
 	if what := outside(s, x); what != "" {
-		d.problem(at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want+" "+what)
+		d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want+" "+what)
 		return
 	}
 	if v.Kind() == reflect.Float64 {
 		f, _ := x.Float64()
 		if math.IsInf(f, 0) {
-			d.problem(at(n), fmt.Sprintf("%s is %s", label(path), text), "write a finite number")
+			d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), text), "write a finite number")
 			return
 		}
 		v.SetFloat(f)
@@ -526,7 +553,7 @@ func (d *decoder) number(n ast.Node, s *jsonschema.Schema, v reflect.Value, path
 	}
 	i, acc := x.Int64()
 	if acc != big.Exact || v.Kind() == reflect.Uint64 && i < 0 {
-		d.problem(at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want)
+		d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want)
 		return
 	}
 	if v.Kind() == reflect.Uint64 {
@@ -534,6 +561,11 @@ func (d *decoder) number(n ast.Node, s *jsonschema.Schema, v reflect.Value, path
 		return
 	}
 	v.SetInt(i)
+}
+
+func quoted(n ast.Node) bool {
+	t := n.GetToken().Type
+	return t == token.SingleQuoteType || t == token.DoubleQuoteType
 }
 
 func looksNumeric(s string) bool {

@@ -77,7 +77,7 @@ func decodeConfig(file, dir string, data []byte, env func(string) (string, bool)
 	if len(d.marks) <= 1 { // nothing was read
 		return c, d.problems
 	}
-	k := &checker{c: c, dir: dir, problems: d.problems}
+	k := &checker{c: c, dir: dir, problems: d.problems, told: d.told}
 	k.inherit()
 	k.addresses()
 	k.functions(env)
@@ -170,14 +170,9 @@ func readFunction(file string, env func(string) (string, bool)) (*Function, []pi
 	}
 	// The decoder has reported what is absent or of the wrong kind; Validate sees
 	// the same as empty.
-	told := map[string]bool{}
-	for _, p := range d.problems {
-		told[fmt.Sprint(p.Line, ":", p.Column)] = true
-	}
 	for _, f := range fn.Validate() {
-		p := d.marks.find(f.Path)
-		if !told[fmt.Sprint(p.line, ":", p.column)] {
-			d.problem(p, f.What, f.Fix)
+		if !tells(d.told, f.Path) {
+			d.problem(f.Path, d.marks.find(f.Path), f.What, f.Fix)
 		}
 	}
 	return fn, d.problems

@@ -6,9 +6,11 @@ import (
 )
 
 // nearest returns the candidate that word was most likely meant to be, or "".
-// Up to a third of the letters may be wrong, missing, doubled or swapped.
+// Up to a third of the letters may be wrong, missing, doubled or swapped; one of
+// a short word.
 func nearest(word string, candidates []string) string {
-	best, bestCost := "", len([]rune(word))/3+1
+	letters := len([]rune(word))
+	best, bestCost := "", max(min(letters, 2), letters/3+1)
 	w := strings.ToLower(word)
 	for _, c := range candidates {
 		if cost := editCost([]rune(w), []rune(strings.ToLower(c)), bestCost); cost < bestCost {

@@ -137,7 +137,7 @@ func (g *Globs) decodeNode(d *decoder, n ast.Node, path string) {
 		}
 	}
 	if len(list.Values) == 0 {
-		d.problem(at(n), "functions is an empty list", "name at least one file, or delete the line")
+		d.problem(path, at(n), "functions is an empty list", "name at least one file, or delete the line")
 	}
 }
 
