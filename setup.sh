@@ -12,7 +12,7 @@
 # need: as root, Debian packages and libfaiss_c in /usr/local. Without root,
 # everything goes into .deps and `. ./env.sh` tells Go and the loader.
 #
-#   FAISS=fast    builds FAISS 1.12 with AVX2 and AVX-512 (4 minutes; needs cargo and cmake); kept until FAISS=debian
+#   FAISS=fast    builds FAISS 1.12 with AVX2 and AVX-512 (4 minutes; needs cargo 1.70 and cmake); kept until FAISS=debian
 #   PYTHON=...    the Python to use, 3.11 or newer (default: python3)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -228,10 +228,11 @@ install_file() {
 # The sources of FAISS 1.12, as a Rust crate carries them.
 faiss_sources() {
 	[[ $(uname -m) == x86_64 ]] || die 'FAISS=fast is for x86-64'
-	local tool
-	for tool in cargo cmake make; do
-		command -v "$tool" >/dev/null || die "FAISS=fast needs $tool: apt-get install -y $tool"
-	done
+	local cargo
+	command -v cmake >/dev/null || die 'FAISS=fast needs cmake: apt-get install -y cmake'
+	cargo=$(cargo --version 2>/dev/null | cut -d' ' -f2) || die 'FAISS=fast needs cargo 1.70 or newer, from rustup'
+	[[ $(printf '%s\n' 1.70 "$cargo" | sort -V | head -1) == 1.70 ]] ||
+		die "FAISS=fast needs cargo 1.70 or newer, from rustup: $cargo, as Debian 12 has it, clones the whole index of crates"
 	local src=$D/src/faiss-sys
 	if [[ ! -d $src/vendor/faiss-sys ]]; then
 		note "fetching crate faiss-sys $FAISS_CRATE"
@@ -278,7 +279,10 @@ faiss_fast() {
 # ---- Python, ONNX Runtime, models
 
 python() {
-	command -v "$PY" >/dev/null || die "no $PY"
+	if ! command -v "$PY" >/dev/null; then
+		{ is_root && [[ $PY == python3 ]]; } || die "there is no $PY"
+		packages python3 python3-pip
+	fi
 	"$PY" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$("$PY" --version) is too old"
 	PY=$("$PY" -c 'import sys; print(sys.executable)')
 	if ! "$PY" -m pip --version >/dev/null 2>&1; then
@@ -337,7 +341,7 @@ PYTHON
 
 models() {
 	local id convert=$ROOT/models/convert
-	id=$(cat "$convert"/*.py "$convert"/*.txt "$convert"/models.sha256 "$convert"/references/* | key)
+	id=$(cat "$convert"/*.py "$convert"/{requirements,weights}.txt "$convert"/models.sha256 "$convert"/references/* | key)
 	if fresh models "$id" && [[ -f $D/models/efficientnet-lite0/model.onnx && -f $D/models/use-multilingual-v3/model.onnx &&
 		-f $D/src/weights/weights.npz ]]; then
 		note 'there: efficientnet-lite0, use-multilingual-v3'
@@ -438,7 +442,7 @@ core() {
 	command -v dpkg-query >/dev/null || die 'not a Debian system: no dpkg'
 	packages "${NEED[@]}"
 	MULTIARCH=$(gcc -print-multiarch)
-	step faiss 'the C layer between go-faiss and FAISS, compiled' 'Is g++ 10 or newer installed, and is there room on the disk?'
+	step faiss 'the C layer between go-faiss and FAISS, compiled' 'If the lines above do not say why: is g++ 10 or newer installed, and is there room on the disk?'
 	faiss
 	step python 'a Python with numpy, onnx and onnxruntime, to convert and check the models' \
 		'Python 3.11 or newer with pip is needed (apt-get install -y python3 python3-pip), or PYTHON=/path/to/it ./setup.sh; and PyPI must be reachable.'
