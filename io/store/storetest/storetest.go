@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -332,9 +333,9 @@ func testCreateOnce(t *testing.T, s *store.Store) {
 }
 
 func testCreateRace(t *testing.T, s *store.Store) {
-	rounds := 200
-	if testing.Short() {
-		rounds = 20
+	rounds := 60
+	if os.Getenv("WINNOW_SOAK") != "" {
+		rounds = 3000
 	}
 	const writers = 8
 	for r := range rounds {

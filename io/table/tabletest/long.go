@@ -16,7 +16,7 @@ import (
 func testCheckpoints(t *testing.T, s *store.Store) {
 	tab := table.Open(s, "t")
 	tab.Warn = func(err error) { t.Error(err) }
-	n := int64(rounds(230, 45))
+	n := int64(rounds(1100) + 20)
 	for i := range n {
 		name := fmt.Sprintf("f%04d", i)
 		c := table.Change{Base: i - 1, Adds: []table.File{Put(t, tab, name, i)}, AppID: "job", AppVersion: i}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -314,16 +315,17 @@ func testTransactions(t *testing.T, s *store.Store) {
 	}
 }
 
-func rounds(many, few int) int {
-	if testing.Short() {
-		return few
+// rounds is the number of races: many in a soak, else a tenth.
+func rounds(many int) int {
+	if os.Getenv("WINNOW_SOAK") != "" {
+		return many
 	}
-	return many
+	return max(many/10, 1)
 }
 
 func testRaceToAppend(t *testing.T, s *store.Store) {
 	const writers = 8
-	each := rounds(12, 3)
+	each := rounds(60)
 	commit(t, table.Open(s, "t"), table.Change{Base: -1, Schema: Schema})
 	var wg sync.WaitGroup
 	versions := make([][]int64, writers)
@@ -372,7 +374,7 @@ func testRaceToReplace(t *testing.T, s *store.Store) {
 	const writers = 8
 	old := Put(t, tab, "gen0", 1)
 	base := commit(t, tab, table.Change{Base: -1, Schema: Schema, Adds: []table.File{old}})
-	for r := range rounds(25, 4) {
+	for r := range rounds(150) {
 		var won atomic.Value
 		var wg sync.WaitGroup
 		for w := range writers {
@@ -400,7 +402,7 @@ func testRaceToReplace(t *testing.T, s *store.Store) {
 }
 
 func testRaceToCreate(t *testing.T, s *store.Store) {
-	for r := range rounds(20, 3) {
+	for r := range rounds(100) {
 		root := fmt.Sprint(r)
 		var wg sync.WaitGroup
 		for w := range 8 {
@@ -424,7 +426,7 @@ func testRaceToCreate(t *testing.T, s *store.Store) {
 func testRaceOfOneTransaction(t *testing.T, s *store.Store) {
 	tab := table.Open(s, "t")
 	commit(t, tab, table.Change{Base: -1, Schema: Schema})
-	for r := range rounds(20, 3) {
+	for r := range rounds(100) {
 		f := Put(t, tab, fmt.Sprint("round", r), 1)
 		c := table.Change{Base: int64(r), Adds: []table.File{f}, AppID: fmt.Sprint("job", r)}
 		var wg sync.WaitGroup
