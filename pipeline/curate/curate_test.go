@@ -49,6 +49,8 @@ func TestRunEqualsReference(t *testing.T) {
 			"diverse, existing":  {Objectives: []Objective{{Name: "diversity", Vectors: v, Existing: existing}}, Size: 60},
 			"diverse and heavy": {Exact: true, Objectives: []Objective{
 				{Name: "diversity", Vectors: v, Strength: 0.7, MinDistance: 0.02}, {Name: "w", Values: values}}, Size: 60},
+			"gaps and heavy": {Objectives: []Objective{
+				{Name: "diversity", Vectors: gaps}, {Name: "w", Values: values, Strength: 2}}, Size: 60},
 			"two spaces at random": {Objectives: []Objective{
 				{Name: "a", Vectors: v}, {Name: "b", Vectors: gaps, Strength: 2}, {Name: "random", Seed: &seed, Strength: 0.2}}, Size: 40},
 		} {

@@ -20,6 +20,28 @@ func refDistance(a, b []float32) float64 {
 	return min(max(nb, 0), 2)
 }
 
+// refSpace is every distance between two rows, measured once.
+type refSpace struct {
+	v *Vectors
+	d []float64 // NaN where it was not measured yet
+}
+
+func newRefSpace(v *Vectors) *refSpace {
+	if v == nil {
+		return nil
+	}
+	return &refSpace{v, slices.Repeat([]float64{math.NaN()}, v.Len()*v.Len())}
+}
+
+func (s *refSpace) distance(i, j int) float64 {
+	i, j = min(i, j), max(i, j)
+	d := &s.d[i*s.v.Len()+j]
+	if math.IsNaN(*d) {
+		*d = refDistance(s.v.at(i), s.v.at(j))
+	}
+	return *d
+}
+
 func refOrder(r Request) []int {
 	at := make([]int, len(r.Candidates))
 	for i := range at {
@@ -78,47 +100,6 @@ func refDedupe(r Request) (kept []int, dropped []Duplicate) {
 // refSelect is the greedy pass over the product of gains, candidate by
 // candidate and pick by pick.
 func refSelect(r Request, kept []int) (picks []int) {
-	gain := func(i int) float64 {
-		g := 1.0
-		for _, o := range r.Objectives {
-			if o.Seed != nil {
-				g *= math.Pow(seeded.Unit(*o.Seed, r.Candidates[i].ID), o.strength())
-			}
-			if o.Values != nil {
-				low, high := math.Inf(1), math.Inf(-1)
-				for _, k := range kept {
-					if v := o.Values[k]; !math.IsNaN(v) {
-						low, high = min(low, v), max(high, v)
-					}
-				}
-				switch {
-				case math.IsNaN(o.Values[i]):
-					g *= 0
-				case high > low:
-					g *= math.Pow(0.1+0.9*(o.Values[i]-low)/(high-low), o.strength())
-				}
-			}
-		}
-		for _, o := range r.Objectives {
-			if o.Vectors != nil {
-				d := 2.0
-				me := o.Vectors.at(o.Vectors.row(i))
-				if o.Existing != nil {
-					for k := range o.Existing.Len() {
-						d = min(d, refDistance(me, o.Existing.at(k)))
-					}
-				}
-				for _, p := range picks {
-					d = min(d, refDistance(me, o.Vectors.at(o.Vectors.row(p))))
-				}
-				if d < o.MinDistance {
-					return -1
-				}
-				g *= math.Pow(d/2, o.strength())
-			}
-		}
-		return g
-	}
 	kept = slices.DeleteFunc(slices.Clone(kept), func(i int) bool {
 		for _, o := range r.Objectives {
 			if o.Vectors != nil && o.Vectors.row(i) < 0 {
@@ -127,6 +108,55 @@ func refSelect(r Request, kept []int) (picks []int) {
 		}
 		return false
 	})
+	low, high := make([]float64, len(r.Objectives)), make([]float64, len(r.Objectives))
+	spaces := make([]*refSpace, len(r.Objectives))
+	exists := make([]map[int]float64, len(r.Objectives))
+	for n, o := range r.Objectives {
+		low[n], high[n] = math.Inf(1), math.Inf(-1)
+		spaces[n] = newRefSpace(o.Vectors)
+		exists[n] = map[int]float64{}
+		for _, k := range kept {
+			if o.Values != nil && !math.IsNaN(o.Values[k]) {
+				low[n], high[n] = min(low[n], o.Values[k]), max(high[n], o.Values[k])
+			}
+			if o.Existing != nil && o.Vectors.row(k) >= 0 {
+				exists[n][k] = 2
+				for e := range o.Existing.Len() {
+					exists[n][k] = min(exists[n][k], refDistance(o.Vectors.at(o.Vectors.row(k)), o.Existing.at(e)))
+				}
+			}
+		}
+	}
+	gain := func(i int) float64 {
+		g := 1.0
+		for n, o := range r.Objectives {
+			switch {
+			case o.Seed != nil:
+				g *= math.Pow(seeded.Unit(*o.Seed, r.Candidates[i].ID), o.strength())
+			case o.Values != nil && math.IsNaN(o.Values[i]):
+				g = 0
+			case o.Values != nil && high[n] > low[n]:
+				g *= math.Pow(0.1+0.9*(o.Values[i]-low[n])/(high[n]-low[n]), o.strength())
+			}
+		}
+		for n, o := range r.Objectives {
+			if o.Vectors == nil {
+				continue
+			}
+			d := 2.0
+			if o.Existing != nil {
+				d = exists[n][i]
+			}
+			for _, p := range picks {
+				d = min(d, spaces[n].distance(o.Vectors.row(i), o.Vectors.row(p)))
+			}
+			if d < o.MinDistance {
+				return -1
+			}
+			g *= math.Pow(d/2, o.strength())
+		}
+		return g
+	}
 	left := slices.Clone(kept)
 	for len(left) > 0 && (r.Size == 0 || len(picks) < r.Size) {
 		best, at := -1.0, -1

@@ -26,7 +26,7 @@ func scoreAll(t testing.TB, def *Definition, pos, neg []Vector, st *Statistics, 
 }
 
 func TestFitEqualsReference(t *testing.T) {
-	rows := corpus(1, 900, 24, 12)
+	rows := corpus(1, 400, 16, 12)
 	mean, cov := refMoments(rows)
 	sample := func(st *Statistics) (s []refRow) {
 		for i, id := range st.SampleIDs {
@@ -50,7 +50,7 @@ func TestFitEqualsReference(t *testing.T) {
 	} {
 		for _, combine := range Combines {
 			t.Run(string(combine)+"/"+c.name, func(t *testing.T) {
-				st := statisticsOf(t, rows, SampleOptions{Keep: 300})
+				st := statisticsOf(t, rows, SampleOptions{Keep: 120})
 				got, s := scoreAll(t, &Definition{Name: "f", Combine: combine}, c.pos, c.neg, st, rows)
 				var want func([]float32) float64
 				switch combine {

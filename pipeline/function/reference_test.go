@@ -380,12 +380,17 @@ func refClassifier(pos, neg []Vector, mean []float64, cov [][]float64, lambda fl
 				g[j] += p * x
 			}
 		}
+		size := gb * gb
 		for j := range w {
+			size += g[j] * g[j]
 			next := aw[j] - rate*g[j]
 			vw[j], w[j] = next-w[j], next
 		}
 		next := ab - rate*gb
 		vb, bias = next-bias, next
+		if size < 1e-22 {
+			break
+		}
 	}
 	return func(x []float32) float64 {
 		f := bias
