@@ -3,7 +3,9 @@ package configs
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"winnow/pipeline"
 	"winnow/pipeline/function"
@@ -181,6 +183,7 @@ func (k *checker) unique(list string, n int, name func(int) string) {
 func (k *checker) batches() {
 	for i, b := range k.c.Batches {
 		path := fmt.Sprintf("$.batches[%d]", i)
+		k.where(path+".where", b.Where)
 		if b.Dedupe != nil {
 			k.embedding(path+".dedupe.embedding", b.Dedupe.Embedding)
 		}
@@ -197,6 +200,43 @@ func (k *checker) batches() {
 		if b.Labelbox != nil && !contains(b.Emit, "labelbox") {
 			k.add(path+".labelbox", "add labelbox to emit, or delete the options", "the batch has options for labelbox and does not emit it")
 		}
+	}
+}
+
+var (
+	sqlText   = regexp.MustCompile(`(?s)'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|"(?:[^"]|"")*"`)
+	sqlColumn = regexp.MustCompile(`(?:^|[^.\w])([A-Za-z]\w*)_(?:match|pct)\b`)
+)
+
+// where looks for columns of functions that do not exist. All else in a
+// condition is for the database to say.
+func (k *checker) where(path, expr string) {
+	if k.partial {
+		return
+	}
+	var names []string
+	known := map[string]bool{}
+	for _, fn := range k.c.Definitions {
+		names = append(names, fn.Name)
+		known[strings.ToLower(fn.Name)] = true
+	}
+	blank := sqlText.ReplaceAllStringFunc(expr, func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r == '\n' {
+				return r
+			}
+			return ' '
+		}, s)
+	})
+	for _, m := range sqlColumn.FindAllStringSubmatchIndex(blank, -1) {
+		name := blank[m[2]:m[3]]
+		if known[strings.ToLower(name)] {
+			continue
+		}
+		line := 1 + strings.Count(blank[:m[2]], "\n")
+		column := 1 + utf8.RuneCountInString(blank[strings.LastIndexByte(blank[:m[2]], '\n')+1:m[2]])
+		k.problems = append(k.problems, k.c.ProblemWithin(path, line, column, fmt.Sprintf("there is no function %q", name),
+			meant(name, names, "add it to functions, or take the column out")))
 	}
 }
 

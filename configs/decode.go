@@ -2,19 +2,13 @@ package configs
 
 import (
 	"encoding"
-	"encoding/json"
 	"fmt"
-	"math"
-	"math/big"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 	"github.com/invopop/jsonschema"
 
 	"winnow/pipeline"
@@ -31,6 +25,7 @@ type decoder struct {
 	problems []pipeline.Problem
 	told     []string // paths of the problems
 	merges   int      // << followed so far
+	lines    []string // of the file
 }
 
 // nodeDecoder is a type with more than one form in YAML.
@@ -40,7 +35,7 @@ type nodeDecoder interface {
 
 // decodeFile reads data into v, a pointer to a struct that schema describes.
 func decodeFile(file string, data []byte, env func(string) (string, bool), schema *jsonschema.Schema, v any) *decoder {
-	d := &decoder{file: file, env: env, anchors: map[string]ast.Node{}, marks: marks{"$": {1, 1}}}
+	d := &decoder{file: file, env: env, anchors: map[string]ast.Node{}, marks: marks{"$": {line: 1, column: 1}}, lines: strings.Split(string(data), "\n")}
 	body, problem := parse(file, data)
 	if problem != nil {
 		d.problems = append(d.problems, *problem)
@@ -363,77 +358,6 @@ func (d *decoder) sequence(n ast.Node, s *jsonschema.Schema, v reflect.Value, pa
 	v.Set(out)
 }
 
-// text returns a scalar as text, with environment variables put in. A number or
-// true stays as it is written: an asset_id may look like one.
-func (d *decoder) text(n ast.Node, path string) (string, bool) {
-	var raw string
-	switch v := d.untag(n).(type) {
-	case *ast.StringNode:
-		raw = v.Value
-	case *ast.LiteralNode:
-		raw = v.Value.Value
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return v.GetToken().Value, true
-	default:
-		d.wrongKind(n, path, "text")
-		return "", false
-	}
-	text, faults := expand(raw, d.env)
-	for _, f := range faults {
-		d.problem(path, at(n), f.what, f.fix)
-	}
-	return text, len(faults) == 0
-}
-
-// untag resolves aliases and the tags that only say what a scalar is.
-func (d *decoder) untag(n ast.Node) ast.Node {
-	n = d.unwrap(n)
-	if t, ok := n.(*ast.TagNode); ok && t.Value != nil {
-		switch token.ReservedTagKeyword(t.Start.Value) {
-		case token.StringTag, token.IntegerTag, token.FloatTag:
-			return d.unwrap(t.Value)
-		}
-	}
-	return n
-}
-
-// threshold reads auto, a number, or a mapping of one rule.
-func (d *decoder) threshold(n ast.Node, path string) function.Threshold {
-	switch node := d.untag(n).(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		var r thresholdRule
-		before := len(d.problems)
-		d.mapping(n, thresholdSchema(), reflect.ValueOf(&r).Elem(), path)
-		var set []function.Threshold
-		if r.Percentile != nil {
-			set = append(set, function.Threshold{Rule: function.RulePercentile, Value: *r.Percentile})
-		}
-		if r.Top != nil {
-			set = append(set, function.Threshold{Rule: function.RuleTop, Value: float64(*r.Top)})
-		}
-		if r.Precision != nil {
-			set = append(set, function.Threshold{Rule: function.RulePrecision, Value: *r.Precision})
-		}
-		if len(set) == 1 {
-			return set[0]
-		}
-		if len(d.problems) == before {
-			d.problem(path, at(n), fmt.Sprintf("threshold has %d rules", len(set)), "write one of percentile, top and precision")
-		}
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		t := function.Threshold{Rule: function.RuleNumber}
-		d.number(n, &jsonschema.Schema{}, reflect.ValueOf(&t.Value).Elem(), path)
-		return t
-	case *ast.StringNode:
-		if text, ok := d.text(n, path); ok && text != string(function.RuleAuto) {
-			d.problem(path, at(n), fmt.Sprintf("threshold is %q", text), "write auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}")
-		}
-	default:
-		d.wrongKind(node, path, "auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}")
-	}
-	return function.Threshold{}
-}
-
 func (d *decoder) wrongKind(n ast.Node, path, want string) {
 	found := ""
 	switch v := d.unwrap(n).(type) {
@@ -464,138 +388,4 @@ func label(path string) string {
 		return "the file"
 	}
 	return last
-}
-
-// words say in plain language what a pattern allows.
-var words = map[string]string{
-	`^[a-z][a-z0-9_-]{0,63}$`:              "use small letters, digits, _ and -, a letter first, at most 64",
-	`^[a-z0-9][a-z0-9_-]{0,63}$`:           "use small letters, digits, _ and -, at most 64",
-	namePattern:                            "use letters, digits and _, a letter first",
-	`^(image|text|caption|metadata[.].+)$`: "write image, text, caption or metadata.NAME",
-	`^(auto|cpu|cuda|cuda:[0-9]+)$`:        "write auto, cpu, cuda or cuda:N",
-}
-
-var compiled sync.Map // pattern → *regexp.Regexp
-
-func matches(pattern, text string) bool {
-	re, ok := compiled.Load(pattern)
-	if !ok {
-		re, _ = compiled.LoadOrStore(pattern, regexp.MustCompile(pattern))
-	}
-	return re.(*regexp.Regexp).MatchString(text)
-}
-
-func (d *decoder) checkText(n ast.Node, s *jsonschema.Schema, text, path string) {
-	switch {
-	case s.MinLength != nil && strings.TrimSpace(text) == "":
-		d.problem(path, at(n), label(path)+" is empty", "give it a value, or delete the line")
-	case s.MaxLength != nil && uint64(len([]rune(text))) > *s.MaxLength:
-		d.problem(path, at(n), fmt.Sprintf("%s is longer than %d characters", label(path), *s.MaxLength), "shorten it")
-	case len(s.Enum) > 0 && !slices.Contains(s.Enum, any(text)):
-		d.problem(path, at(n), fmt.Sprintf("%s is %q", label(path), text), meant(text, texts(s.Enum), "write "+oneOf(texts(s.Enum))))
-	case s.Pattern != "" && !matches(s.Pattern, text):
-		d.problem(path, at(n), fmt.Sprintf("%s is %q", label(path), text), words[s.Pattern])
-	}
-}
-
-func texts(list []any) []string {
-	out := make([]string, len(list))
-	for i, v := range list {
-		out[i] = fmt.Sprint(v)
-	}
-	return out
-}
-
-// number fills an integer or a float, from a number or from an environment
-// variable that holds one.
-func (d *decoder) number(n ast.Node, s *jsonschema.Schema, v reflect.Value, path string) {
-	want := "a whole number"
-	if v.Kind() == reflect.Float64 {
-		want = "a number"
-	}
-	node := d.untag(n)
-	text, raw := "", ""
-	switch node.(type) {
-	case *ast.IntegerNode, *ast.FloatNode, *ast.StringNode:
-		ok := false
-		raw = keyText(node)
-		if text, ok = d.text(n, path); !ok {
-			return
-		}
-	case *ast.InfinityNode, *ast.NanNode:
-		d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), node.GetToken().Value), "write a finite number")
-		return
-	default:
-		d.wrongKind(n, path, want)
-		return
-	}
-	if text == raw && quoted(node) && looksNumeric(text) {
-		d.problem(path, at(n), fmt.Sprintf("%s is the text %q", label(path), text), "write "+want+" without quotes")
-		return
-	}
-	x, ok := new(big.Float).SetString(strings.ReplaceAll(text, "_", ""))
-	if !ok || x.IsInf() {
-		d.problem(path, at(n), fmt.Sprintf("%s is %q", label(path), text), "write "+want)
-		return
-	}
-	if what := outside(s, x); what != "" {
-		d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want+" "+what)
-		return
-	}
-	if v.Kind() == reflect.Float64 {
-		f, _ := x.Float64()
-		if math.IsInf(f, 0) {
-			d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), text), "write a finite number")
-			return
-		}
-		v.SetFloat(f)
-		return
-	}
-	i, acc := x.Int64()
-	if acc != big.Exact || v.Kind() == reflect.Uint64 && i < 0 {
-		d.problem(path, at(n), fmt.Sprintf("%s is %s", label(path), text), "write "+want)
-		return
-	}
-	if v.Kind() == reflect.Uint64 {
-		v.SetUint(uint64(i))
-		return
-	}
-	v.SetInt(i)
-}
-
-func quoted(n ast.Node) bool {
-	t := n.GetToken().Type
-	return t == token.SingleQuoteType || t == token.DoubleQuoteType
-}
-
-func looksNumeric(s string) bool {
-	_, err := strconv.ParseFloat(s, 64)
-	return err == nil
-}
-
-// outside says which range of the schema x is outside of, or "".
-func outside(s *jsonschema.Schema, x *big.Float) string {
-	var lo, hi string
-	ok := true
-	cmp := func(n json.Number, bad func(int) bool) string {
-		if n == "" {
-			return ""
-		}
-		b, _ := new(big.Float).SetString(n.String())
-		ok = ok && !bad(x.Cmp(b))
-		return n.String()
-	}
-	if v := cmp(s.Minimum, func(c int) bool { return c < 0 }); v != "" {
-		lo = "from " + v
-	}
-	if v := cmp(s.ExclusiveMinimum, func(c int) bool { return c <= 0 }); v != "" {
-		lo = "above " + v
-	}
-	if v := cmp(s.Maximum, func(c int) bool { return c > 0 }); v != "" {
-		hi = "up to " + v
-	}
-	if ok {
-		return ""
-	}
-	return strings.TrimSpace(lo + " " + hi)
 }

@@ -33,9 +33,9 @@ func Load(path string, env func(string) (string, bool), checks ...Check) (*Confi
 	}
 	data, err := readFile(abs)
 	if err != nil {
-		return nil, unreadable(path, err, "make one with: winnow init, or name another with --config")
+		return nil, unreadable(shorten(abs), err, "make one with: winnow init, or name another with --config")
 	}
-	c, problems := decodeConfig(path, filepath.Dir(abs), data, env)
+	c, problems := decodeConfig(shorten(abs), filepath.Dir(abs), data, env)
 	for _, check := range checks {
 		problems = append(problems, check(c)...)
 	}
@@ -211,6 +211,14 @@ func twins(all []*Function) (problems []pipeline.Problem) {
 // the config file.
 func (c *Config) Problem(path, what, fix string) pipeline.Problem {
 	return c.marks.problem(c.File, path, what, fix)
+}
+
+// ProblemWithin is a finding at a line and column (from 1) of the text at path,
+// such as a condition. It points at the text as a whole where the place is not
+// known or the text does not stand as it was written.
+func (c *Config) ProblemWithin(path string, line, column int, what, fix string) pipeline.Problem {
+	p := c.marks.find(path).within(line, column)
+	return pipeline.Problem{File: c.File, Line: p.line, Column: p.column, What: what, Fix: fix}
 }
 
 // Problem is a finding about the value at path, such as "$.anchors.positive[2]",

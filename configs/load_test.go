@@ -164,7 +164,7 @@ func TestLoad(t *testing.T) {
 func TestOneMistake(t *testing.T) {
 	cases := []struct{ name, from, to, want string }{
 		{"unknown key", "size: 200", "size: 200\n    sise: 3", `winnow.yaml:18:5: "sise" is no key of entry 1 of batches; did you mean size?`},
-		{"unknown key at the top", "functions:", "function:", `winnow.yaml:11:1: "function" is no key of the file; did you mean functions?|winnow.yaml:16:20: there is no function "ripe_apples"; name a function, confidence or metadata.NAME`},
+		{"unknown key at the top", "functions:", "function:", `winnow.yaml:11:1: "function" is no key of the file; did you mean functions?|winnow.yaml:14:12: there is no function "ripe_apples"; add it to functions, or take the column out|winnow.yaml:16:20: there is no function "ripe_apples"; name a function, confidence or metadata.NAME`},
 		{"unknown key, nothing near", "    size: 200", "    size: 200\n    zzzzzzz: 1", `winnow.yaml:18:5: "zzzzzzz" is no key of entry 1 of batches; known keys: name, where, exclude, dedupe, select, size, emit, seed, labelbox`},
 		{"key twice", "size: 200", "size: 200\n    size: 300", `winnow.yaml:18:5: size is given twice, first in line 17; keep one of the two`},
 		{"missing key", "workspace: file://./workspace\n", "", `winnow.yaml:1:1: workspace is missing; write workspace: file://./workspace or s3://bucket/prefix?region=eu-west-1`},
@@ -184,6 +184,11 @@ func TestOneMistake(t *testing.T) {
 		{"same format twice", "emit: [labelbox, jsonl, html]", "emit: [html, jsonl, html]", `winnow.yaml:18:25: emit holds "html" twice; keep one of the two`},
 		{"empty list", "emit: [labelbox, jsonl, html]", "emit: []", `winnow.yaml:18:11: emit is an empty list; name at least one, or delete the line`},
 		{"blank text", "where: ripe_apples_match AND NOT labeled", "where: '  '", `winnow.yaml:14:12: where is empty; give it a value, or delete the line`},
+		{"function in where", "ripe_apples_match AND", "x = 'no_match' AND ripe_aples_match AND metadata.x_pct > 0 AND", `winnow.yaml:14:31: there is no function "ripe_aples"; did you mean ripe_apples?`},
+		{"function in quoted where", "where: ripe_apples_match AND NOT labeled", "where: \"ä > 0 AND apples_pct > 1\"", `winnow.yaml:14:23: there is no function "apples"; write ripe_apples`},
+		{"function in escaped where", "where: ripe_apples_match AND NOT labeled", "where: \"\\x61 > 0 AND apples_pct > 1\"", `winnow.yaml:14:12: there is no function "apples"; write ripe_apples`},
+		{"function in literal where", "where: ripe_apples_match AND NOT labeled", "where: |\n      a > 0 -- b_match\n      AND ä > apples_pct", `winnow.yaml:16:15: there is no function "apples"; write ripe_apples`},
+		{"function in folded where", "where: ripe_apples_match AND NOT labeled", "where: >-\n      a > 0\n      AND apples_pct > 1", `winnow.yaml:14:12: there is no function "apples"; write ripe_apples`},
 		{"name with capitals", "name: fruit", "name: Fruit Salad", `winnow.yaml:13:11: name is "Fruit Salad"; use small letters, digits, _ and -, at most 64`},
 		{"field of an embedding", "of: caption", "of: captions", `winnow.yaml:10:50: of is "captions"; write image, text, caption or metadata.NAME`},
 		{"distance over 2", "distance: 0.05", "distance: 5", `winnow.yaml:15:42: distance is 5; write a number from 0 up to 2`},
@@ -273,7 +278,7 @@ func TestOneFunctionMistake(t *testing.T) {
 			if !strings.Contains(goodFunction, c.from) {
 				t.Fatalf("%q does not stand in the good function", c.from)
 			}
-			config := strings.Replace(goodConfig, "{top: ripe_apples}", "{random: {}}", 1)
+			config := strings.NewReplacer("{top: ripe_apples}", "{random: {}}", "ripe_apples_match AND ", "").Replace(goodConfig)
 			tree(t, good("winnow.yaml", config, "functions/ripe_apples.yaml", strings.Replace(goodFunction, c.from, c.to, 1)))
 			var want []string
 			for w := range strings.SplitSeq(c.want, "|") {

@@ -20,7 +20,23 @@ const (
 )
 
 // position is a place in a file, both numbers from 1.
-type position struct{ line, column int }
+type position struct {
+	line, column int
+	text         textPlace
+}
+
+// textPlace tells where a text stands whose characters are all as written: line
+// n begins at file line line+n-1 in the given column. Zero when that is unknown,
+// as for folded and escaped text.
+type textPlace struct{ line, column int }
+
+// within is the place of a line and column (from 1) of the text at p.
+func (p position) within(line, column int) position {
+	if p.text.line == 0 || line == 0 {
+		return p
+	}
+	return position{line: p.text.line + line - 1, column: p.text.column + max(1, column) - 1}
+}
 
 // marks are the positions of the values of a file by their paths, such as
 // "$.batches[0].size".
@@ -54,9 +70,9 @@ func at(n ast.Node) position {
 	}
 	tk := n.GetToken()
 	if tk == nil || tk.Position == nil {
-		return position{1, 1}
+		return position{line: 1, column: 1}
 	}
-	return position{tk.Position.Line, max(1, tk.Position.Column)}
+	return position{line: tk.Position.Line, column: max(1, tk.Position.Column)}
 }
 
 // parse reads one YAML document. A problem ends the reading of the file: what
@@ -86,7 +102,7 @@ func parse(file string, data []byte) (body ast.Node, problem *pipeline.Problem) 
 		var syntax yaml.Error
 		if errors.As(err, &syntax) && syntax.GetToken() != nil {
 			tk := syntax.GetToken()
-			return nil, bad(position{tk.Position.Line, max(1, tk.Position.Column)}, syntaxFix(syntax.GetMessage(), tk), "YAML: %s", syntax.GetMessage())
+			return nil, bad(position{line: tk.Position.Line, column: max(1, tk.Position.Column)}, syntaxFix(syntax.GetMessage(), tk), "YAML: %s", syntax.GetMessage())
 		}
 		return nil, bad(position{}, "", "YAML: %v", err)
 	}
@@ -100,7 +116,7 @@ func parse(file string, data []byte) (body ast.Node, problem *pipeline.Problem) 
 		}
 	}
 	if body == nil {
-		return nil, bad(position{1, 1}, "see winnow init for a file to begin with", "the file is empty")
+		return nil, bad(position{line: 1, column: 1}, "see winnow init for a file to begin with", "the file is empty")
 	}
 	return body, nil
 }
@@ -122,7 +138,7 @@ func badUTF8(data []byte) position {
 	line, column := 1, 1
 	for i, r := range string(data) {
 		if r == '\ufffd' && data[i] != 0xef {
-			return position{line, column}
+			return position{line: line, column: column}
 		}
 		if column++; r == '\n' {
 			line, column = line+1, 1
@@ -143,11 +159,11 @@ func tooDeep(tokens token.Tokens) position {
 			flow = max(0, flow-1)
 		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
 			if flow == 0 && t.Position.Column > 4*maxDepth {
-				return position{t.Position.Line, t.Position.Column}
+				return position{line: t.Position.Line, column: t.Position.Column}
 			}
 		}
 		if flow > maxDepth {
-			return position{t.Position.Line, t.Position.Column}
+			return position{line: t.Position.Line, column: t.Position.Column}
 		}
 	}
 	return position{}
