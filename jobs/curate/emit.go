@@ -1,0 +1,270 @@
+package curate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"strings"
+
+	"winnow/configs"
+	"winnow/io/manifest"
+	"winnow/io/query"
+	"winnow/jobs/score"
+	"winnow/pipeline/curate"
+	"winnow/pipeline/task"
+)
+
+// emit writes the files of a batch, put-if-absent: a rerun after a kill finds the
+// same bytes under the same names.
+func (r *rows) emit(ctx context.Context, b configs.Batch, slot, dir string, p *picked) (*manifest.BatchResult, error) {
+	info, err := r.info(b, slot, p)
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Emit(ctx, manifest.Emission{
+		Info: info,
+		Rows: func(yield func(*manifest.BatchRow, error) bool) {
+			for _, x := range p.rows {
+				if !yield(x, nil) {
+					return
+				}
+			}
+		},
+		Write: func(key string, fn func(io.Writer) error) error {
+			_, err := r.w.Store.Create(ctx, dir+"/"+key, fn)
+			return err
+		},
+		Thumb:    r.w.Thumb,
+		Labelbox: labelbox(b.Labelbox),
+	}, b.Emit)
+}
+
+func labelbox(o *configs.Labelbox) manifest.LabelboxOptions {
+	var out manifest.LabelboxOptions
+	if o == nil {
+		return out
+	}
+	for _, u := range o.URIRewrite {
+		out.URIRewrite = append(out.URIRewrite, manifest.URIRule{From: u.From, To: u.To})
+	}
+	out.Priority = o.Priority
+	if o.Consensus != nil {
+		out.Consensus = &manifest.LabelboxConsensus{NumberOfLabels: o.Consensus.Labels, CoveragePercentage: o.Consensus.Coverage}
+	}
+	out.Metadata = o.Metadata
+	return out
+}
+
+// info is the batch's lineage: everything that it depends on.
+func (r *rows) info(b configs.Batch, slot string, p *picked) (*manifest.BatchInfo, error) {
+	def, err := json.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	info := &manifest.BatchInfo{Name: b.Name, Slot: slot, Run: r.w.App.Run, Program: "winnow " + r.w.App.Version,
+		ConfigHash: task.NewHash().Add(string(def)).Sum(), Funnel: p.funnel}
+	if b.Where != "" {
+		info.Settings = append(info.Settings, manifest.Setting{Name: "where", Value: b.Where})
+	}
+	if b.Dedupe != nil {
+		info.Settings = append(info.Settings, manifest.Setting{Name: "dedupe", Value: fmt.Sprintf("%s at %v", b.Dedupe.Embedding, b.Dedupe.Distance)})
+	}
+	for _, o := range b.Select {
+		sel, err := json.Marshal(o)
+		if err != nil {
+			return nil, err
+		}
+		info.Settings = append(info.Settings, manifest.Setting{Name: "select", Value: string(sel)})
+	}
+	info.Settings = append(info.Settings, manifest.Setting{Name: "size", Value: fmt.Sprint(b.Size)})
+	for _, root := range sortedKeys(r.tables) {
+		info.Tables = append(info.Tables, manifest.TableVersion{Table: root, Version: r.tables[root]})
+	}
+	for _, e := range r.w.Config.Embeddings {
+		info.Models = append(info.Models, manifest.ModelInfo{Embedding: e.Name, Model: e.Model, Fingerprint: r.live[e.Name].Fingerprint})
+	}
+	for _, f := range r.functions {
+		t := f.Threshold
+		info.Functions = append(info.Functions, manifest.FunctionInfo{Name: f.Name, Version: f.Version, Embedding: f.Embedding, Combine: string(f.How()), Threshold: &t})
+	}
+	return info, nil
+}
+
+// describe reads what the files say of the picked rows: content, metadata, every
+// score, and the nearest anchor of the functions that they match.
+func (r *rows) describe(ctx context.Context, picks []curate.Pick, ids []string) ([]*manifest.BatchRow, error) {
+	byID := map[string]*manifest.BatchRow{}
+	cols := []string{"r.asset_id", "coalesce(r.uri, '')", "coalesce(r.text, '')", "coalesce(r.caption, '')", "coalesce(r.media_type, '')", "coalesce(r.version, '')",
+		"coalesce(h.content_hash, '')", "coalesce(to_json(r.metadata)::VARCHAR, '{}')"}
+	for _, f := range r.functions {
+		cols = append(cols, "r."+query.Ident(f.Name), "r."+query.Ident(f.Name+"_pct"), "r."+query.Ident(f.Name+"_match"))
+	}
+	for part := range chunks(ids, 1000) {
+		sql := fmt.Sprintf("SELECT %s FROM rows r LEFT JOIN %s h USING (asset_id) WHERE r.asset_id IN %s", strings.Join(cols, ", "), r.hashes(), query.Literals(part))
+		err := r.db.Each(ctx, sql, func(scan func(...any) error) error {
+			row, err := r.scan(scan)
+			if err == nil {
+				byID[row.AssetID] = row
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := make([]*manifest.BatchRow, len(ids))
+	for i, id := range ids {
+		row := byID[id]
+		if row == nil {
+			return nil, fmt.Errorf("asset %q was chosen and is not there", id)
+		}
+		row.Rank, row.Objective, row.Reason = int64(i+1), picks[i].Objective, picks[i].Reason
+		out[i] = row
+	}
+	return out, r.anchors(ctx, out)
+}
+
+func (r *rows) scan(scan func(...any) error) (*manifest.BatchRow, error) {
+	row := &manifest.BatchRow{Scores: make([]manifest.FunctionScore, len(r.functions))}
+	var meta string
+	dest := []any{&row.AssetID, &row.URI, &row.Text, &row.Caption, &row.MediaType, &row.Version, &row.ContentHash, &meta}
+	score := make([]*float64, len(r.functions))
+	pct := make([]*float64, len(r.functions))
+	for i := range r.functions {
+		dest = append(dest, &score[i], &pct[i], &row.Scores[i].Match)
+	}
+	if err := scan(dest...); err != nil {
+		return nil, err
+	}
+	for i := range r.functions {
+		if score[i] == nil {
+			row.Scores[i] = manifest.NoScore()
+			continue
+		}
+		row.Scores[i].Score, row.Scores[i].Percentile = float32(*score[i]), float32(math.NaN())
+		if pct[i] != nil {
+			row.Scores[i].Percentile = float32(*pct[i])
+		}
+	}
+	var err error
+	row.Metadata, err = metadata(meta)
+	return row, err
+}
+
+// metadata decodes a JSON object in the order of its keys, without the nulls.
+func metadata(s string) ([]manifest.MetadataValue, error) {
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	var out []manifest.MetadataValue
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, err
+		}
+		v, err := plain(raw)
+		if err != nil {
+			return nil, err
+		}
+		if v != nil {
+			out = append(out, manifest.MetadataValue{Name: fmt.Sprint(key), Value: v})
+		}
+	}
+	return out, nil
+}
+
+// plain turns a JSON scalar into the Go value; lists and objects stay JSON.
+func plain(raw json.RawMessage) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n, nil
+		}
+		return v.Float64()
+	case map[string]any, []any:
+		return raw, nil
+	}
+	return v, nil
+}
+
+// anchors finds, for every function that a row matches, the positive anchor that
+// lies nearest.
+func (r *rows) anchors(ctx context.Context, out []*manifest.BatchRow) error {
+	a := score.NewAnchors(r.w, r.live)
+	defer a.Close()
+	var fns []*configs.Function
+	for _, f := range r.functions {
+		fns = append(fns, f.Function)
+	}
+	if err := a.Check(ctx, fns); err != nil {
+		return err
+	}
+	for i, f := range r.functions {
+		var ids []string
+		for _, row := range out {
+			if row.Scores[i].Match {
+				ids = append(ids, row.AssetID)
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		pos, _, err := a.Resolve(ctx, f.Function, true)
+		if err != nil {
+			return err
+		}
+		l := r.live[f.Embedding]
+		found, err := l.Vectors(ctx, ids)
+		if err != nil {
+			return err
+		}
+		set := &curate.Vectors{Name: l.Embedding.Name, Dim: l.Dim}
+		for _, p := range pos {
+			set.Data = append(set.Data, p.Values...)
+		}
+		rows := &curate.Vectors{Name: l.Embedding.Name, Dim: l.Dim}
+		for _, id := range ids {
+			rows.Data = append(rows.Data, found[id]...)
+		}
+		which, _, err := curate.Nearest(ctx, rows, set)
+		if err != nil {
+			return err
+		}
+		k := 0
+		for _, row := range out {
+			if row.Scores[i].Match {
+				row.Scores[i].Anchor = pos[which[k]].ID
+				k++
+			}
+		}
+	}
+	return nil
+}
+
+func chunks[T any](s []T, n int) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for len(s) > 0 {
+			k := min(n, len(s))
+			if !yield(s[:k]) {
+				return
+			}
+			s = s[k:]
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package curate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	"winnow/configs"
+	"winnow/io/query"
+	"winnow/io/table"
+	"winnow/jobs/internal/workspace"
+	"winnow/jobs/score"
+	"winnow/pipeline"
+	"winnow/pipeline/function"
+)
+
+// scored is one function as `where:` sees it.
+type scored struct {
+	*configs.Function
+	Version   string
+	Threshold float64 // the number that its rule came to
+	Rows      int64   // that have a score
+	Matches   int64
+}
+
+// rows is the relation that batches are chosen from: the DuckDB view `rows` of
+// all assets with metadata, labels, predictions, and three columns a function.
+type rows struct {
+	w         *workspace.Workspace
+	db        *query.DB
+	functions []*scored
+	live      map[string]*workspace.Live
+	tables    map[string]int64 // versions read, by root
+	assets    int64
+}
+
+// openRows loads the tables and builds the view. Afterwards the database is
+// locked down: what users write in `where:` reaches no file and no network.
+func openRows(ctx context.Context, w *workspace.Workspace) (*rows, error) {
+	db, err := w.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &rows{w: w, db: db, live: map[string]*workspace.Live{}, tables: map[string]int64{}}
+	if r.tables[workspace.AssetsRoot], err = w.LoadAssets(ctx); err != nil {
+		return nil, err
+	}
+	for _, root := range []string{workspace.LabelsRoot, workspace.PredictionsRoot, workspace.BatchedRoot} {
+		if r.tables[root], err = w.LoadTable(ctx, root); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range w.Config.Embeddings {
+		if r.live[e.Name], err = w.Live(ctx, e); err != nil {
+			return nil, err
+		}
+		if err := r.loadScores(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.thresholds(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.view(ctx); err != nil {
+		return nil, err
+	}
+	if err := db.Row(ctx, "SELECT count(*) FROM assets", []any{&r.assets}); err != nil {
+		return nil, err
+	}
+	return r, db.Lock(ctx)
+}
+
+// loadScores makes the table scores_<embedding> of the live rows' scores. Scores
+// of another function version than the file's, or missing ones, are an error
+// that says what to run.
+func (r *rows) loadScores(ctx context.Context, e configs.Embedding) error {
+	var fns []*configs.Function
+	for _, f := range r.w.Config.Definitions {
+		if f.Embedding == e.Name {
+			fns = append(fns, f)
+		}
+	}
+	l := r.live[e.Name]
+	if len(fns) == 0 || l.Rows == 0 {
+		return nil
+	}
+	root := workspace.ScoresRoot(e.Name)
+	snap, err := r.w.Snapshot(ctx, root)
+	if err != nil {
+		return err
+	}
+	r.tables[root] = snap.Version
+	r.tables[l.Root] = l.Snapshot.Version
+	want, err := score.Versions(ctx, r.w, l, fns)
+	if err != nil {
+		return err
+	}
+	if err := score.Covers(snap, l, want); err != nil {
+		return err
+	}
+	var files []string
+	for _, f := range snap.Files {
+		path, err := r.w.LocalFile(ctx, root, f)
+		if err != nil {
+			return err
+		}
+		files = append(files, query.Literal(path))
+	}
+	cols := make([]string, len(fns))
+	for i, f := range fns {
+		cols[i] = "s." + query.Ident(f.Name)
+		r.functions = append(r.functions, &scored{Function: f, Version: want[f.Name]})
+	}
+	return r.db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %s AS
+		SELECT l.asset_id, %s FROM %s l JOIN read_parquet([%s]) s USING (asset_id, version)`,
+		scoresTable(e.Name), strings.Join(cols, ", "), query.Ident(l.Table), strings.Join(files, ", ")))
+}
+
+func scoresTable(embedding string) string { return query.Ident("scores_" + embedding) }
+
+// thresholds turns every function's rule into a number over the scores of all
+// live rows.
+func (r *rows) thresholds(ctx context.Context) error {
+	for _, f := range r.functions {
+		t := f.Definition.Threshold
+		col, from := query.Ident(f.Name), scoresTable(f.Embedding)
+		var err error
+		switch {
+		case t.Is(function.RuleNumber):
+			f.Threshold = t.Value
+		case t.Is(function.RulePercentile):
+			err = r.db.Row(ctx, fmt.Sprintf("SELECT quantile_disc(%s, %v) FROM %s", col, t.Value/100, from), []any{&f.Threshold})
+		case t.Is(function.RuleTop):
+			// Rows that no batch can take any more do not use up the K places.
+			err = r.db.Row(ctx, fmt.Sprintf(`SELECT coalesce(min(x), 'infinity'::FLOAT) FROM (SELECT %s AS x FROM %s s
+				WHERE NOT EXISTS (FROM batched b WHERE b.asset_id = s.asset_id) AND NOT EXISTS (FROM labels l WHERE l.asset_id = s.asset_id)
+				ORDER BY x DESC LIMIT %d)`, col, from, int64(t.Value)), []any{&f.Threshold})
+		case t.Is(function.RuleAuto):
+			f.Threshold, err = r.auto(ctx, col, from)
+		default:
+			return &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: "threshold " + t.String() + " is not supported yet", Fix: "write auto, a number, {percentile: 99.5} or {top: 500}"}}}
+		}
+		if err != nil {
+			return fmt.Errorf("threshold of function %s: %w", f.Name, err)
+		}
+		f.Threshold = float64(float32(f.Threshold)) // scores are float32: compare like with like
+		err = r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, number(f.Threshold), from), []any{&f.Rows, &f.Matches})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func number(x float64) string {
+	if math.IsInf(x, 1) {
+		return "'infinity'::FLOAT"
+	}
+	return fmt.Sprintf("%v::FLOAT", float32(x))
+}
+
+// view builds `rows`. Labels and predictions may be several an asset: label is
+// the first by name, prediction the most confident one.
+func (r *rows) view(ctx context.Context) error {
+	var cols, joins []string
+	add := func(format string, args ...any) { cols = append(cols, fmt.Sprintf(format, args...)) }
+	add("a.asset_id, a.uri, a.text, a.caption, a.media_type, a.version, a.source")
+	meta, err := r.w.MetadataStruct(ctx, "a")
+	if err != nil {
+		return err
+	}
+	add("%s AS metadata", meta)
+	add("lab.label AS label, lab.asset_id IS NOT NULL AS labeled")
+	add("bat.asset_id IS NOT NULL AS batched")
+	add("pre.prediction AS prediction, pre.confidence AS confidence")
+	joins = append(joins,
+		"LEFT JOIN (SELECT asset_id, min(label) AS label FROM labels GROUP BY asset_id) lab USING (asset_id)",
+		"LEFT JOIN (SELECT DISTINCT asset_id FROM batched) bat USING (asset_id)",
+		"LEFT JOIN (SELECT asset_id, arg_max(prediction, confidence) AS prediction, max(confidence) AS confidence FROM predictions GROUP BY asset_id) pre USING (asset_id)")
+	byEmbedding := map[string][]*scored{}
+	for _, f := range r.functions {
+		byEmbedding[f.Embedding] = append(byEmbedding[f.Embedding], f)
+	}
+	for _, e := range r.w.Config.Embeddings {
+		if len(byEmbedding[e.Name]) == 0 {
+			continue
+		}
+		inner := []string{"asset_id"}
+		for _, f := range byEmbedding[e.Name] {
+			n := query.Ident(f.Name)
+			inner = append(inner, n, fmt.Sprintf("100 * percent_rank() OVER (ORDER BY %s) AS %s", n, query.Ident(f.Name+"_pct")))
+			s := query.Ident("s_" + e.Name)
+			add("%s.%s, coalesce(%s.%s >= %s, false) AS %s, %s.%s", s, n, s, n, number(f.Threshold), query.Ident(f.Name+"_match"), s, query.Ident(f.Name+"_pct"))
+		}
+		joins = append(joins, fmt.Sprintf("LEFT JOIN (SELECT %s FROM %s) %s USING (asset_id)", strings.Join(inner, ", "), scoresTable(e.Name), query.Ident("s_"+e.Name)))
+	}
+	// A table, not a view: percentiles are computed once for all batches.
+	return r.db.Exec(ctx, "CREATE OR REPLACE TABLE rows AS SELECT "+strings.Join(cols, ",\n\t")+"\nFROM assets a "+strings.Join(joins, "\n"))
+}
+
+// hash is what the slot of a batch is made of, without the batches themselves.
+func (r *rows) inputs() string {
+	keep := map[string]int64{}
+	for root, v := range r.tables {
+		if root != workspace.BatchedRoot {
+			keep[root] = v
+		}
+	}
+	versions := map[string]string{}
+	for _, f := range r.functions {
+		versions[f.Name] = f.Version
+	}
+	raw, _ := json.Marshal(struct { // maps marshal in the order of their keys
+		Tables    map[string]int64
+		Functions map[string]string
+	}{keep, versions})
+	return string(raw)
+}
+
+var _ = table.Latest

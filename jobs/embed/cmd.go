@@ -1,0 +1,48 @@
+package embed
+
+import (
+	"context"
+	"io"
+
+	"winnow/jobs/internal/job"
+	"winnow/jobs/internal/stage"
+	"winnow/jobs/internal/workspace"
+)
+
+// Cmd is the embed command.
+type Cmd struct {
+	stage.Flags
+	RetryRejected bool `help:"Try rows again that were rejected for good."`
+}
+
+// Help shows examples.
+func (*Cmd) Help() string {
+	return `Examples:
+  winnow embed                         all rows without a vector
+  winnow embed --retry-rejected        rejected rows too
+  winnow embed --run R --plan          plan only; then, in any number of processes:
+  winnow embed --run R --task 0/4      the first of four shares
+  winnow embed --run R --commit        publish
+
+Exit status: 0 done, 1 failed, 2 usage or config, 3 done but some rows were rejected, 5 a fault that a
+retry may not meet, 11 another run holds the lock, 130 or 143 interrupted.`
+}
+
+// Run embeds and prints what was done.
+func (c *Cmd) Run(ctx context.Context, app *job.App) error {
+	w, err := workspace.Open(ctx, app)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	s := &Stage{W: w, Retry: c.RetryRejected}
+	defer s.Close()
+	sum, err := stage.Run(ctx, w, s, c.Flags)
+	if err != nil {
+		return err
+	}
+	if err := app.Print(sum, func(out io.Writer) { sum.Print(out) }); err != nil {
+		return err
+	}
+	return sum.Verdict()
+}

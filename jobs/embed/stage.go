@@ -1,0 +1,238 @@
+// Package embed is the embed job: it plans which rows have no vector yet, runs
+// them through their models in tasks, and commits the shards.
+package embed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"winnow/configs"
+	"winnow/io/shard"
+	"winnow/io/table"
+	"winnow/jobs/internal/workspace"
+	"winnow/models"
+	"winnow/pipeline"
+	"winnow/pipeline/embed"
+	"winnow/pipeline/task"
+)
+
+// Stage embeds every embedding of the config. It is a task.Stage.
+type Stage struct {
+	W     *workspace.Workspace
+	Retry bool // try rows again that were rejected for good
+
+	mu     sync.Mutex
+	loaded map[string]*models.Model // by fingerprint
+}
+
+// spec is what a task needs: the rest stands in its input file.
+type spec struct {
+	Embedding   string `json:"embedding"`
+	Fingerprint string `json:"fingerprint"`
+	Input       string `json:"input"` // key of the input rows
+	Sort        bool   `json:"sort"`
+}
+
+// facts are frozen by plan for commit.
+type facts struct {
+	Tables []tableFacts `json:"tables"`
+}
+
+type tableFacts struct {
+	Embedding   string `json:"embedding"`
+	Fingerprint string `json:"fingerprint"`
+	Root        string `json:"root"`
+	Base        int64  `json:"base"`
+	Dim         int    `json:"dim"`
+}
+
+// Name is the stage's name.
+func (*Stage) Name() string { return "embed" }
+
+// Plan lists, for each embedding, the rows that have neither a vector nor a
+// reject under the current model, and cuts them into tasks by asset_id.
+func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
+	var f facts
+	var tasks []task.Task
+	for _, e := range s.W.Config.Embeddings {
+		sp, err := s.W.Spec(e)
+		if err != nil {
+			return nil, err
+		}
+		root := workspace.EmbeddingRoot(e.Name, sp.Fingerprint())
+		snap, err := s.W.Snapshot(ctx, root)
+		if err != nil {
+			return nil, err
+		}
+		f.Tables = append(f.Tables, tableFacts{e.Name, sp.Fingerprint(), root, snap.Version, sp.Dim})
+		more, err := s.planOne(ctx, run, e, sp, root)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, more...)
+	}
+	return task.NewPlan(s.Name(), run, f, tasks)
+}
+
+// taskRows is how many rows a task holds: an eighth of the work, so that small
+// sets share the cores and show progress, within bounds that keep a shard
+// neither tiny nor larger than a kill may cost.
+func taskRows(total int64, image bool) int64 {
+	most := int64(16384)
+	if image {
+		most = 4096
+	}
+	return min(most, max(256, (total+7)/8))
+}
+
+func (s *Stage) planOne(ctx context.Context, run string, e configs.Embedding, sp *models.Spec, root string) ([]task.Task, error) {
+	total, err := s.W.CountTodo(ctx, e, sp, s.Retry)
+	if err != nil || total == 0 {
+		return nil, err
+	}
+	image := sp.Kind == models.Image
+	size := taskRows(total, image)
+	var tasks []task.Task
+	var items []pipeline.Item
+	h := task.NewHash()
+	flush := func() error {
+		if len(items) == 0 {
+			return nil
+		}
+		hash := task.NewHash().Add("embed 1").Add(e.Name).Add(sp.Fingerprint()).Add(h.Sum()).Sum()
+		key := workspace.RunDir(run) + "/embed/" + hash + ".parquet"
+		if err := s.W.WriteItems(ctx, key, items); err != nil {
+			return err
+		}
+		raw, err := json.Marshal(spec{e.Name, sp.Fingerprint(), key, !image})
+		if err != nil {
+			return err
+		}
+		tasks = append(tasks, task.Task{Hash: hash, Name: e.Name + " from " + items[0].AssetID, Rows: int64(len(items)), Dir: root, Spec: raw})
+		items, h = items[:0], task.NewHash()
+		return nil
+	}
+	err = s.W.Todo(ctx, e, sp, s.Retry, func(it pipeline.Item, tries int64) error {
+		items = append(items, it)
+		h.Add(it.AssetID).Add(it.Version).Add(it.URI).Add(fmt.Sprint(tries))
+		if int64(len(items)) < size {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
+	}
+	return tasks, err
+}
+
+// Do embeds the rows of one task into a shard.
+func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result, error) {
+	var sp spec
+	if err := json.Unmarshal(t.Spec, &sp); err != nil {
+		return nil, err
+	}
+	m, err := s.model(ctx, sp.Embedding, sp.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	items, err := s.W.ReadItems(ctx, sp.Input, t.Rows)
+	if err != nil {
+		return nil, err
+	}
+	out, err := embed.Run(ctx, items, m, s.W.Fetcher(), embed.Options{
+		Sort: sp.Sort, Stage: s.Name(), Subject: sp.Fingerprint, Count: task.Counter(ctx).Add,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &task.Result{Rows: int64(len(out.AssetID)), Rejects: out.Rejects}
+	if r.Rows == 0 {
+		return r, nil
+	}
+	r.Output = t.Hash + ".parquet"
+	_, err = s.W.Store.Create(ctx, t.Dir+"/"+r.Output, func(w io.Writer) error {
+		sw, err := shard.NewWriter(w, shard.Meta{Dim: out.Dim, Embedding: sp.Embedding, Fingerprint: sp.Fingerprint, Normalized: m.Spec().Normalized()})
+		if err != nil {
+			return err
+		}
+		if err := sw.Write(&shard.Block{Dim: out.Dim, AssetID: out.AssetID, Version: out.Version, ContentHash: out.ContentHash, Vectors: out.Vectors}); err != nil {
+			return err
+		}
+		return sw.Close()
+	})
+	return r, err
+}
+
+// model loads the model of an embedding once.
+func (s *Stage) model(ctx context.Context, name, fingerprint string) (*models.Model, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.loaded[fingerprint]; m != nil {
+		return m, nil
+	}
+	m, err := s.W.Model(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if got := m.Spec().Fingerprint(); got != fingerprint {
+		return nil, fmt.Errorf("embedding %s: this process has model %s, the plan was made with %s; use the same winnow, spec and model files everywhere", name, got, fingerprint)
+	}
+	if s.loaded == nil {
+		s.loaded = map[string]*models.Model{}
+	}
+	s.loaded[fingerprint] = m
+	return m, nil
+}
+
+// Close frees the models.
+func (s *Stage) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.loaded {
+		m.Close()
+	}
+	s.loaded = nil
+}
+
+// Commit lists the rejects, then adds all shards of each embedding in one log
+// entry: whoever sees the vectors sees why the others are missing.
+func (s *Stage) Commit(ctx context.Context, p *task.Plan, results []*task.Result) error {
+	var f facts
+	if err := json.Unmarshal(p.Facts, &f); err != nil {
+		return err
+	}
+	var rejects []pipeline.Reject
+	for _, r := range results {
+		rejects = append(rejects, r.Rejects...)
+	}
+	if err := s.W.AppendRejects(ctx, p.Run, "embed "+p.ID, rejects); err != nil {
+		return err
+	}
+	for _, tf := range f.Tables {
+		c := table.Change{Base: tf.Base, AppID: "embed " + p.ID, AppVersion: 1, Operation: "WRITE", Schema: workspace.VectorSchema,
+			Info: map[string]string{"run": p.Run, "winnow": s.W.App.Version}}
+		for i, t := range p.Tasks {
+			if t.Dir != tf.Root || results[i].Rows == 0 {
+				continue
+			}
+			file, err := s.W.DataFile(ctx, tf.Root, results[i].Output, results[i].Rows)
+			if err != nil {
+				return err
+			}
+			c.Adds = append(c.Adds, file)
+		}
+		if len(c.Adds) == 0 {
+			continue
+		}
+		if _, err := s.W.Table(tf.Root).Commit(ctx, c); err != nil {
+			return fmt.Errorf("commit embedding %s: %w", tf.Embedding, err)
+		}
+	}
+	return nil
+}
+
+var _ task.Stage = (*Stage)(nil)

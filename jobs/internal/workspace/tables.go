@@ -1,0 +1,209 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"winnow/configs"
+	"winnow/io/query"
+	"winnow/io/table"
+	"winnow/models"
+	"winnow/pipeline"
+)
+
+// empty are the columns that SQL may rely on while a table does not exist yet.
+var empty = map[string]string{
+	AssetsRoot:      "asset_id VARCHAR, uri VARCHAR, text VARCHAR, caption VARCHAR, media_type VARCHAR, version VARCHAR, source VARCHAR",
+	LabelsRoot:      "asset_id VARCHAR, label VARCHAR",
+	PredictionsRoot: "asset_id VARCHAR, model VARCHAR, prediction VARCHAR, confidence DOUBLE",
+	BatchedRoot:     "asset_id VARCHAR, version VARCHAR, name VARCHAR, slot VARCHAR, rank BIGINT, objective VARCHAR, reason VARCHAR",
+	RejectsRoot:     "asset_id VARCHAR, version VARCHAR, stage VARCHAR, subject VARCHAR, source VARCHAR, line BIGINT, reason VARCHAR, error VARCHAR, transient BOOLEAN",
+}
+
+// LoadAssets loads the assets table into the database.
+func (w *Workspace) LoadAssets(ctx context.Context) (int64, error) {
+	return w.LoadTable(ctx, AssetsRoot)
+}
+
+// LoadTable copies the newest version of a small table into the database under
+// its root's name, and returns the version; -1 for a table that does not exist,
+// which is loaded without rows. A version that is loaded already is not read
+// again.
+func (w *Workspace) LoadTable(ctx context.Context, root string) (int64, error) {
+	if v, ok := w.loaded[root]; ok {
+		return v, nil
+	}
+	db, err := w.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	snap, err := w.Snapshot(ctx, root)
+	if err != nil {
+		return 0, err
+	}
+	name := query.Ident(root)
+	if len(snap.Files) == 0 {
+		err = db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s (%s)", name, empty[root]))
+	} else {
+		paths := make([]string, len(snap.Files))
+		for i, f := range snap.Files {
+			if paths[i], err = w.LocalFile(ctx, root, f); err != nil {
+				return 0, err
+			}
+		}
+		err = db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS SELECT * FROM read_parquet(%s, union_by_name = true)", name, query.Literals(paths)))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("load table %s: %w", root, err)
+	}
+	if w.loaded == nil {
+		w.loaded = map[string]int64{}
+	}
+	w.loaded[root] = snap.Version
+	return snap.Version, nil
+}
+
+// LocalFile returns a local path of a data file: the file itself in a folder, a
+// kept copy of it elsewhere.
+func (w *Workspace) LocalFile(ctx context.Context, root string, f table.File) (string, error) {
+	return w.Store.Local(ctx, root+"/"+f.Path, w.Cache)
+}
+
+// DataFile describes a stored data file for a commit, with its true size.
+func (w *Workspace) DataFile(ctx context.Context, root, name string, rows int64) (table.File, error) {
+	o, err := w.Store.Stat(ctx, root+"/"+name)
+	if err != nil {
+		return table.File{}, fmt.Errorf("a task's output is gone, run again: %w", err)
+	}
+	return table.File{Path: name, Size: o.Size, Rows: rows}, nil
+}
+
+// Embedding finds an embedding of the config by name.
+func (w *Workspace) Embedding(name string) (configs.Embedding, error) {
+	for _, e := range w.Config.Embeddings {
+		if e.Name == name {
+			return e, nil
+		}
+	}
+	var known []string
+	for _, e := range w.Config.Embeddings {
+		known = append(known, e.Name)
+	}
+	return configs.Embedding{}, pipeline.Usagef("there is no embedding %q; the config has %s", name, strings.Join(known, ", "))
+}
+
+// todoSQL selects the rows that an embedding still has to see: with content,
+// without a vector of this version, and not rejected for good. tries counts
+// earlier rejects of the row, so that a new try is a new task.
+func (w *Workspace) todoSQL(ctx context.Context, e configs.Embedding, sp *models.Spec, retry bool) (string, error) {
+	if _, err := w.Live(ctx, e); err != nil {
+		return "", err
+	}
+	if _, err := w.LoadTable(ctx, RejectsRoot); err != nil {
+		return "", err
+	}
+	if err := w.checkColumn(ctx, e); err != nil {
+		return "", err
+	}
+	content, version := contentSQL(e), versionSQL(e, sp)
+	uri, text := "''", content
+	if sp.Kind == models.Image {
+		uri, text = content, "''"
+	}
+	final := "NOT EXISTS (FROM tried t WHERE t.asset_id = a.asset_id AND t.version = todo_version AND NOT t.transient)"
+	if retry {
+		final = "true"
+	}
+	return fmt.Sprintf(`WITH tried AS (
+			SELECT asset_id, version, bool_and(transient) AS transient, count(*) AS tries FROM rejects
+			WHERE stage = 'embed' AND subject = %s GROUP BY asset_id, version)
+		SELECT a.asset_id, %s AS todo_version, %s AS uri, %s AS text,
+			coalesce((SELECT tries FROM tried t WHERE t.asset_id = a.asset_id AND t.version = todo_version), 0) AS tries
+		FROM assets a
+		WHERE coalesce(%s, '') <> '' AND %s
+			AND NOT EXISTS (FROM %s k WHERE k.asset_id = a.asset_id AND k.version = todo_version)`,
+		query.Literal(sp.Fingerprint()), version, uri, text, content, final, query.Ident("keys_"+e.Name)), nil
+}
+
+// checkColumn says which text columns there are when an embedding's is missing.
+func (w *Workspace) checkColumn(ctx context.Context, e configs.Embedding) error {
+	name, ok := strings.CutPrefix(e.Of, "metadata.")
+	if !ok {
+		return nil
+	}
+	db, err := w.DB(ctx)
+	if err != nil {
+		return err
+	}
+	have, err := query.Column[string](ctx, db, "SELECT column_name FROM information_schema.columns WHERE table_name = 'assets' AND column_name LIKE 'metadata\\_%' ESCAPE '\\'")
+	if err != nil {
+		return err
+	}
+	for _, c := range have {
+		if c == MetadataColumn(name) {
+			return nil
+		}
+	}
+	return pipeline.Usagef("embedding %s: the assets have no metadata field %q; they have %s", e.Name, name, strings.ReplaceAll(strings.Join(have, ", "), "metadata_", ""))
+}
+
+// CountTodo counts the rows that Todo gives.
+func (w *Workspace) CountTodo(ctx context.Context, e configs.Embedding, sp *models.Spec, retry bool) (int64, error) {
+	sql, err := w.todoSQL(ctx, e, sp, retry)
+	if err != nil {
+		return 0, err
+	}
+	db, err := w.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return db.Int(ctx, "SELECT count(*) FROM ("+sql+")")
+}
+
+// Todo calls fn for every row that an embedding still has to see, by asset_id.
+func (w *Workspace) Todo(ctx context.Context, e configs.Embedding, sp *models.Spec, retry bool, fn func(it pipeline.Item, tries int64) error) error {
+	sql, err := w.todoSQL(ctx, e, sp, retry)
+	if err != nil {
+		return err
+	}
+	db, err := w.DB(ctx)
+	if err != nil {
+		return err
+	}
+	return db.Each(ctx, sql+" ORDER BY a.asset_id", func(scan func(...any) error) error {
+		var it pipeline.Item
+		var tries int64
+		if err := scan(&it.AssetID, &it.Version, &it.URI, &it.Text, &tries); err != nil {
+			return err
+		}
+		return fn(it, tries)
+	})
+}
+
+// WhyNoVector explains why an asset has no live vector in an embedding.
+func (w *Workspace) WhyNoVector(ctx context.Context, id, embedding string) (string, error) {
+	db, err := w.DB(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, err := w.LoadTable(ctx, RejectsRoot); err != nil {
+		return "", err
+	}
+	n, err := db.Int(ctx, "SELECT count(*) FROM assets WHERE asset_id = ?", id)
+	if err != nil {
+		return "", err
+	}
+	if n == 0 {
+		near, err := query.Column[string](ctx, db, "SELECT asset_id FROM assets ORDER BY jaro_winkler_similarity(asset_id, ?) DESC, asset_id LIMIT 1", id)
+		if err != nil || len(near) == 0 {
+			return "there is no such asset", err
+		}
+		return fmt.Sprintf("there is no such asset (the most similar id is %q)", near[0]), nil
+	}
+	why, err := query.Column[string](ctx, db, "SELECT reason || ': ' || error FROM rejects WHERE asset_id = ? ORDER BY stage = 'embed' DESC LIMIT 1", id)
+	if err != nil || len(why) > 0 {
+		return strings.Join(why, ""), err
+	}
+	return "it was not embedded yet, or it lacks this content", nil
+}

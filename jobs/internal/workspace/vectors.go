@@ -1,0 +1,325 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"winnow/configs"
+	"winnow/io/query"
+	"winnow/io/shard"
+	"winnow/io/table"
+	"winnow/models"
+	"winnow/pipeline/task"
+	"winnow/pipeline/vec"
+)
+
+// Live are the rows of one embedding whose asset is in the workspace in the very
+// version that was embedded. Rows of removed and changed assets drop out here;
+// every reader of vectors reads through it.
+type Live struct {
+	Embedding   configs.Embedding
+	Fingerprint string
+	Dim         int
+	Normalized  bool
+	Root        string
+	Snapshot    *table.Snapshot
+	Assets      int64 // version of the assets table
+	Files       []LiveFile
+	Rows        int64
+	Hash        string // of the files and their live rows: equal hash, equal rows in equal order
+	Table       string // DuckDB table (asset_id, version, content_hash, file, row) of the live rows
+
+	w *Workspace
+}
+
+// VectorSchema describes the table of an embedding.
+var VectorSchema = table.Schema{
+	{Name: "asset_id", Type: table.String},
+	{Name: "version", Type: table.String},
+	{Name: "content_hash", Type: table.String},
+	{Name: "vector", Type: table.Array(table.Float, false)},
+}
+
+// LiveFile is one shard and its live rows.
+type LiveFile struct {
+	table.File
+	Live int64
+	Only []int64 // the live rows, ascending; nil when all are live
+}
+
+// versionSQL is the version of an asset (table alias a) as an embedding sees it:
+// the object's for images, the text's hash for texts, so that a new caption does
+// not embed the picture again.
+func versionSQL(e configs.Embedding, sp *models.Spec) string {
+	if sp.Kind == models.Image {
+		return "a.version"
+	}
+	return "md5(" + contentSQL(e) + ")"
+}
+
+// contentSQL is the column of assets (alias a) that an embedding reads.
+func contentSQL(e configs.Embedding) string {
+	switch e.Of {
+	case "image":
+		return "a.uri"
+	case "text", "caption":
+		return "a." + e.Of
+	}
+	return "a." + query.Ident(MetadataColumn(strings.TrimPrefix(e.Of, "metadata.")))
+}
+
+// Live finds the live rows of an embedding under its current model. The answer
+// is kept until Forget.
+func (w *Workspace) Live(ctx context.Context, e configs.Embedding) (*Live, error) {
+	if l := w.live[e.Name]; l != nil {
+		return l, nil
+	}
+	sp, err := w.Spec(e)
+	if err != nil {
+		return nil, err
+	}
+	l := &Live{Embedding: e, Fingerprint: sp.Fingerprint(), Dim: sp.Dim, Normalized: sp.Normalized(), w: w,
+		Root: EmbeddingRoot(e.Name, sp.Fingerprint()), Table: "live_" + e.Name}
+	if l.Snapshot, err = w.Snapshot(ctx, l.Root); err != nil {
+		return nil, err
+	}
+	if l.Assets, err = w.LoadAssets(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.loadKeys(ctx, l); err != nil {
+		return nil, err
+	}
+	db, err := w.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A row that two shards hold (a commit that raced another) counts once.
+	err = db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %s AS
+		SELECT asset_id, k.version AS version, content_hash, file, row
+		FROM %s k JOIN assets a USING (asset_id) WHERE %s = k.version
+		QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY file, row) = 1`,
+		query.Ident(l.Table), query.Ident("keys_"+e.Name), versionSQL(e, sp)))
+	if err != nil {
+		return nil, err
+	}
+	if err := l.readFiles(ctx, db); err != nil {
+		return nil, err
+	}
+	if w.live == nil {
+		w.live = map[string]*Live{}
+	}
+	w.live[e.Name] = l
+	return l, nil
+}
+
+// Forget drops what Live and LoadAssets have read: a stage has committed.
+func (w *Workspace) Forget() { w.live, w.loaded = nil, nil }
+
+// loadKeys makes the table keys_<embedding> of all rows of all shards. Only the
+// id columns are read.
+func (w *Workspace) loadKeys(ctx context.Context, l *Live) error {
+	db, err := w.DB(ctx)
+	if err != nil {
+		return err
+	}
+	name := "keys_" + l.Embedding.Name
+	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+query.Ident(name)+" (asset_id VARCHAR, version VARCHAR, content_hash VARCHAR, file BIGINT, row BIGINT)"); err != nil {
+		return err
+	}
+	return db.Append(ctx, name, func(add func(values ...any) error) error {
+		for i, f := range l.Snapshot.Files {
+			err := l.open(ctx, f, func(r *shard.Reader) error {
+				return r.Blocks(shard.ScanOptions{IDs: true}, func(b *shard.Block) error {
+					for k := range b.AssetID {
+						if err := add(b.AssetID[k], b.Version[k], b.ContentHash[k], int64(i), b.First+int64(k)); err != nil {
+							return err
+						}
+					}
+					return ctx.Err()
+				})
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// open opens a shard for the time of fn.
+func (l *Live) open(ctx context.Context, f table.File, fn func(*shard.Reader) error) error {
+	key := l.Root + "/" + f.Path
+	file, err := l.w.Store.OpenAt(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r, err := shard.Open(file, file.Size())
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if l.Dim != r.Meta().Dim {
+		return fmt.Errorf("%s has vectors of %d dimensions, the model %d", key, r.Meta().Dim, l.Dim)
+	}
+	if err := fn(r); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+// readFiles fills Files, Rows and Hash from the live table.
+func (l *Live) readFiles(ctx context.Context, db *query.DB) error {
+	l.Files = make([]LiveFile, len(l.Snapshot.Files))
+	for i, f := range l.Snapshot.Files {
+		l.Files[i] = LiveFile{File: f, Only: []int64{}}
+	}
+	h := task.NewHash().Add(l.Fingerprint)
+	last := -1
+	err := l.IDs(ctx, func(file int, row int64, id string) error {
+		if file != last {
+			h.Add(l.Files[file].Path)
+			last = file
+		}
+		h.Add(fmt.Sprint(row))
+		l.Files[file].Only = append(l.Files[file].Only, row)
+		l.Rows++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range l.Files {
+		f := &l.Files[i]
+		if f.Live = int64(len(f.Only)); f.Live == f.Rows {
+			f.Only = nil // all of it: nothing to remember
+		}
+	}
+	l.Hash = h.Sum()
+	return nil
+}
+
+// IDs calls fn for every live row, by file and row.
+func (l *Live) IDs(ctx context.Context, fn func(file int, row int64, id string) error) error {
+	db, err := l.w.DB(ctx)
+	if err != nil {
+		return err
+	}
+	return db.Each(ctx, "SELECT file, row, asset_id FROM "+query.Ident(l.Table)+" ORDER BY file, row", func(scan func(...any) error) error {
+		var file int
+		var row int64
+		var id string
+		if err := scan(&file, &row, &id); err != nil {
+			return err
+		}
+		return fn(file, row, id)
+	})
+}
+
+// Each streams the live vectors in the order of IDs. The blocks are used again
+// once fn returns.
+func (l *Live) Each(ctx context.Context, fn func(ids []string, vectors []float32) error) error {
+	for i := range l.Files {
+		if l.Files[i].Live == 0 {
+			continue
+		}
+		if err := l.RowsOf(ctx, i, l.Files[i].Only, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RowsOf streams some rows of one file, scaled to unit length: ascending row
+// numbers, nil for all.
+func (l *Live) RowsOf(ctx context.Context, file int, only []int64, fn func(ids []string, vectors []float32) error) error {
+	return l.open(ctx, l.Files[file].File, func(r *shard.Reader) error {
+		return r.Blocks(shard.ScanOptions{IDs: true, Vectors: true, MaxRows: 4096, Only: only}, func(b *shard.Block) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if !l.Normalized {
+				vec.Normalize(b.Vectors, l.Dim)
+			}
+			return fn(b.AssetID, b.Vectors)
+		})
+	})
+}
+
+// Keys streams ids and versions in the order of IDs, a block at a time.
+func (l *Live) Keys(ctx context.Context, fn func(ids, versions []string) error) error {
+	for i := range l.Files {
+		f := l.Files[i]
+		if f.Live == 0 {
+			continue
+		}
+		err := l.open(ctx, f.File, func(r *shard.Reader) error {
+			return r.Blocks(shard.ScanOptions{IDs: true, Only: f.Only}, func(b *shard.Block) error { return fn(b.AssetID, b.Version) })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Vectors reads the vectors of some assets, by id. Assets without one are left
+// out.
+func (l *Live) Vectors(ctx context.Context, ids []string) (map[string][]float32, error) {
+	out := map[string][]float32{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	wanted := map[int][]int64{}
+	err := l.lookup(ctx, ids, func(id, _ string, file int, row int64) { wanted[file] = append(wanted[file], row) })
+	if err != nil {
+		return nil, err
+	}
+	for file, rows := range wanted {
+		slices.Sort(rows)
+		err := l.RowsOf(ctx, file, rows, func(ids []string, vectors []float32) error {
+			for i, id := range ids {
+				out[strings.Clone(id)] = slices.Clone(vectors[i*l.Dim : (i+1)*l.Dim])
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// ContentHashes looks up the content hashes of some assets, by id. Assets
+// without a live row are left out.
+func (l *Live) ContentHashes(ctx context.Context, ids []string) (map[string]string, error) {
+	out := map[string]string{}
+	err := l.lookup(ctx, ids, func(id, hash string, _ int, _ int64) { out[id] = hash })
+	return out, err
+}
+
+func (l *Live) lookup(ctx context.Context, ids []string, fn func(id, hash string, file int, row int64)) error {
+	db, err := l.w.DB(ctx)
+	if err != nil {
+		return err
+	}
+	const most = 1000 // literals a statement
+	for part := range slices.Chunk(ids, most) {
+		sql := fmt.Sprintf("SELECT asset_id, content_hash, file, row FROM %s WHERE asset_id IN %s", query.Ident(l.Table), query.Literals(part))
+		err := db.Each(ctx, sql, func(scan func(...any) error) error {
+			var id, hash string
+			var file int
+			var row int64
+			if err := scan(&id, &hash, &file, &row); err != nil {
+				return err
+			}
+			fn(id, hash, file, row)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package score
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/sbinet/npyio"
+	"lukechampine.com/blake3"
+
+	"winnow/configs"
+	"winnow/jobs/internal/workspace"
+	"winnow/models"
+	"winnow/pipeline"
+	"winnow/pipeline/embed"
+	"winnow/pipeline/function"
+)
+
+// Anchors finds what the anchors of functions stand for. Hashes are cheap and
+// enough to tell a function's version; vectors are found when a function must be
+// fitted or a nearest anchor is asked for.
+type Anchors struct {
+	w       *workspace.Workspace
+	live    map[string]*workspace.Live   // by embedding
+	hashes  map[string]map[string]string // embedding → asset id → content hash
+	loaded  map[string]*models.Model     // by embedding
+	fetched map[string][]byte            // by URI or file
+}
+
+// NewAnchors returns an Anchors that reads the given live rows.
+func NewAnchors(w *workspace.Workspace, live map[string]*workspace.Live) *Anchors {
+	return &Anchors{w: w, live: live, hashes: map[string]map[string]string{}, loaded: map[string]*models.Model{}, fetched: map[string][]byte{}}
+}
+
+// Close frees the models that were loaded.
+func (a *Anchors) Close() {
+	for _, m := range a.loaded {
+		m.Close()
+	}
+	a.loaded = map[string]*models.Model{}
+}
+
+// Check looks up every anchor of every function and returns all that are
+// missing at once.
+func (a *Anchors) Check(ctx context.Context, fns []*configs.Function) error {
+	ids := map[string][]string{}
+	for _, f := range fns {
+		for _, x := range all(f) {
+			if x.Asset != "" {
+				ids[f.Embedding] = append(ids[f.Embedding], x.Asset)
+			}
+		}
+	}
+	for emb, list := range ids {
+		found, err := a.live[emb].ContentHashes(ctx, list)
+		if err != nil {
+			return err
+		}
+		a.hashes[emb] = found
+	}
+	var faults pipeline.UsageError
+	for _, f := range fns {
+		for _, x := range all(f) {
+			if x.Asset == "" || a.hashes[f.Embedding][x.Asset] != "" {
+				continue
+			}
+			why, err := a.w.WhyNoVector(ctx, x.Asset, f.Embedding)
+			if err != nil {
+				return err
+			}
+			faults.Problems = append(faults.Problems, pipeline.Problem{File: f.File,
+				What: fmt.Sprintf("function %s: anchor %q has no vector in embedding %s: %s", f.Name, x.Asset, f.Embedding, why),
+				Fix:  "name another asset, or mend this one and run winnow embed --retry-rejected"})
+		}
+	}
+	if len(faults.Problems) > 0 {
+		return &faults
+	}
+	return nil
+}
+
+func all(f *configs.Function) []function.Anchor {
+	return append(append([]function.Anchor(nil), f.Anchors.Positive...), f.Anchors.Negative...)
+}
+
+// Resolve returns the anchors of one function; with vectors when asked.
+func (a *Anchors) Resolve(ctx context.Context, f *configs.Function, vectors bool) (pos, neg []function.Vector, err error) {
+	if pos, err = a.list(ctx, f, f.Anchors.Positive, vectors); err != nil {
+		return nil, nil, err
+	}
+	neg, err = a.list(ctx, f, f.Anchors.Negative, vectors)
+	return pos, neg, err
+}
+
+func (a *Anchors) list(ctx context.Context, f *configs.Function, anchors []function.Anchor, vectors bool) ([]function.Vector, error) {
+	var out []function.Vector
+	for _, x := range anchors {
+		vs, err := a.one(ctx, f, x, vectors)
+		if err != nil {
+			return nil, fmt.Errorf("%s: function %s, anchor %s: %w", f.File, f.Name, x, err)
+		}
+		out = append(out, vs...)
+	}
+	if !vectors {
+		return out, nil
+	}
+	var ids []string
+	for _, v := range out {
+		if v.Kind == "asset" {
+			ids = append(ids, v.ID)
+		}
+	}
+	found, err := a.live[f.Embedding].Vectors(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i].Kind == "asset" {
+			out[i].Values = found[out[i].ID]
+		}
+	}
+	return out, nil
+}
+
+// one resolves an anchor; the vectors of assets are read later, all at once.
+func (a *Anchors) one(ctx context.Context, f *configs.Function, x function.Anchor, vectors bool) ([]function.Vector, error) {
+	v := function.Vector{Kind: x.Kind(), ID: x.ID(), Weight: x.Weight}
+	var item pipeline.Item
+	switch v.Kind {
+	case "asset":
+		v.Hash = a.hashes[f.Embedding][x.Asset]
+		return []function.Vector{v}, nil
+	case "vector":
+		return a.npy(ctx, x)
+	case "text":
+		v.Hash = hash([]byte(x.Text))
+		item = pipeline.Item{AssetID: "anchor", Text: x.Text}
+	case "uri":
+		data, err := a.bytes(ctx, x.URI)
+		if err != nil {
+			return nil, err
+		}
+		v.Hash = hash(data)
+		item = pipeline.Item{AssetID: "anchor", URI: x.URI}
+	}
+	if !vectors {
+		return []function.Vector{v}, nil
+	}
+	m, err := a.model(ctx, f.Embedding)
+	if err != nil {
+		return nil, err
+	}
+	v.Values, err = embedOne(ctx, m, item, fetchFunc(a.bytes))
+	return []function.Vector{v}, err
+}
+
+// embedOne runs one item through a model.
+func embedOne(ctx context.Context, m embed.Model, item pipeline.Item, f embed.Fetcher) ([]float32, error) {
+	out, err := embed.Run(ctx, []pipeline.Item{item}, m, f, embed.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if len(out.Rejects) > 0 {
+		return nil, fmt.Errorf("%s: %s", out.Rejects[0].Reason, out.Rejects[0].Error)
+	}
+	return out.Vectors, nil
+}
+
+type fetchFunc func(ctx context.Context, uri string) ([]byte, error)
+
+func (f fetchFunc) Fetch(ctx context.Context, uri string) ([]byte, error) { return f(ctx, uri) }
+
+// bytes reads an anchor's file: a local path beside the function files, or a
+// URI within the sources' allowed places.
+func (a *Anchors) bytes(ctx context.Context, uri string) ([]byte, error) {
+	if data, ok := a.fetched[uri]; ok {
+		return data, nil
+	}
+	var data []byte
+	var err error
+	if path, local := strings.CutPrefix(uri, "file://"); local || !strings.Contains(uri, "://") {
+		data, err = os.ReadFile(path)
+	} else {
+		data, err = a.w.Fetcher().Fetch(ctx, uri)
+	}
+	if err == nil {
+		a.fetched[uri] = data
+	}
+	return data, err
+}
+
+// npy reads the vectors of a .npy file: one row, or a matrix of rows.
+func (a *Anchors) npy(ctx context.Context, x function.Anchor) ([]function.Vector, error) {
+	data, err := a.bytes(ctx, x.Vector)
+	if err != nil {
+		return nil, err
+	}
+	r, err := npyio.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("not a .npy file: %w", err)
+	}
+	shape := r.Header.Descr.Shape
+	if len(shape) != 1 && len(shape) != 2 || r.Header.Descr.Fortran {
+		return nil, fmt.Errorf("has shape %v; want [dim] or [rows, dim] in C order", shape)
+	}
+	var values []float32
+	if strings.HasSuffix(r.Header.Descr.Type, "f8") {
+		var wide []float64
+		if err := r.Read(&wide); err != nil {
+			return nil, err
+		}
+		for _, v := range wide {
+			values = append(values, float32(v))
+		}
+	} else if err := r.Read(&values); err != nil {
+		return nil, fmt.Errorf("holds %s; save it as float32: %w", r.Header.Descr.Type, err)
+	}
+	dim := shape[len(shape)-1]
+	if dim == 0 || len(values)%dim != 0 {
+		return nil, fmt.Errorf("has shape %v and %d numbers", shape, len(values))
+	}
+	var out []function.Vector
+	for i := 0; i*dim < len(values); i++ {
+		out = append(out, function.Vector{Kind: "vector", ID: fmt.Sprintf("%s#%d", x.Vector, i), Weight: x.Weight, Values: values[i*dim : (i+1)*dim]})
+	}
+	return out, nil
+}
+
+func (a *Anchors) model(ctx context.Context, embedding string) (*models.Model, error) {
+	if m := a.loaded[embedding]; m != nil {
+		return m, nil
+	}
+	m, err := a.w.Model(ctx, embedding)
+	if err == nil {
+		a.loaded[embedding] = m
+	}
+	return m, err
+}
+
+func hash(data []byte) string {
+	sum := blake3.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,132 @@
+package score
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"winnow/jobs/internal/workspace"
+	"winnow/pipeline/function"
+)
+
+// maxFitted bounds the bytes of statistics and fitted functions: 64 MiB hold the
+// covariance of 2,900 dimensions, 2,000 rows of it, or 10,000 anchors of 1,600.
+const maxFitted = 256 << 20
+
+// Statistics returns the corpus statistics of an embedding: the newest version
+// in stats/, or a first one, which is made and kept. Functions stay pinned to it
+// while the corpus grows, until somebody makes a new one on purpose.
+func Statistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
+	dir := workspace.StatsDir(l.Embedding.Name, l.Fingerprint)
+	newest := 0
+	for o, err := range w.Store.ListDir(ctx, dir+"/") {
+		if err != nil {
+			return nil, err
+		}
+		base, ok := strings.CutSuffix(path.Base(o.Key), ".safetensors")
+		if n, err := strconv.Atoi(base); ok && err == nil {
+			newest = max(newest, n)
+		}
+	}
+	if newest > 0 {
+		return readStatistics(ctx, w, statsKey(dir, newest))
+	}
+	st, err := sample(ctx, w, l)
+	if err != nil {
+		return nil, err
+	}
+	data, err := st.Encode()
+	if err != nil {
+		return nil, err
+	}
+	created, err := w.Store.CreateAll(ctx, statsKey(dir, 1), data)
+	if err != nil {
+		return nil, err
+	}
+	if !created { // another run was faster: its statistics count
+		return readStatistics(ctx, w, statsKey(dir, 1))
+	}
+	return st, nil
+}
+
+func statsKey(dir string, n int) string { return fmt.Sprintf("%s/%08d.safetensors", dir, n) }
+
+func readStatistics(ctx context.Context, w *workspace.Workspace, key string) (*function.Statistics, error) {
+	data, err := w.Store.Read(ctx, key, maxFitted)
+	if err != nil {
+		return nil, err
+	}
+	st, err := function.DecodeStatistics(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return st, nil
+}
+
+// sample makes statistics from a seeded sample. It reads the ids of all rows,
+// and the vectors of those only that the sample may want.
+func sample(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
+	o := function.SampleOptions{Embedding: l.Embedding.Name, Fingerprint: l.Fingerprint, Dim: l.Dim, Seed: w.Config.Seed}
+	sampler := function.NewSampler(o)
+	if err := l.IDs(ctx, func(_ int, _ int64, id string) error { sampler.Add(id); return nil }); err != nil {
+		return nil, err
+	}
+	wanted := make([][]int64, len(l.Files))
+	var n int64
+	err := l.IDs(ctx, func(file int, row int64, id string) error {
+		if sampler.Wants(id) {
+			wanted[file] = append(wanted[file], row)
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	b, err := function.NewBuilder(o)
+	if err != nil {
+		return nil, err
+	}
+	for i := range l.Files {
+		if len(wanted[i]) == 0 {
+			continue
+		}
+		if err := l.RowsOf(ctx, i, wanted[i], func(ids []string, vectors []float32) error { return b.Add(ids, vectors) }); err != nil {
+			return nil, err
+		}
+	}
+	b.AddTotal(l.Rows - n)
+	return b.Finish()
+}
+
+func scorerKey(l *workspace.Live, name, version string) string {
+	return workspace.StatsDir(l.Embedding.Name, l.Fingerprint) + "/functions/" + name + "-" + version + ".safetensors"
+}
+
+// LoadScorer reads a fitted function.
+func LoadScorer(ctx context.Context, w *workspace.Workspace, l *workspace.Live, name, version string) (*function.Scorer, error) {
+	key := scorerKey(l, name, version)
+	data, err := w.Store.Read(ctx, key, maxFitted)
+	if err != nil {
+		return nil, err
+	}
+	list, err := function.DecodeScorers(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if len(list) != 1 || list[0].Version != version || list[0].Name != name {
+		return nil, fmt.Errorf("%s holds another function; delete it and score again", key)
+	}
+	return list[0], nil
+}
+
+func saveScorer(ctx context.Context, w *workspace.Workspace, l *workspace.Live, s *function.Scorer) error {
+	data, err := function.EncodeScorers([]*function.Scorer{s})
+	if err != nil {
+		return err
+	}
+	_, err = w.Store.CreateAll(ctx, scorerKey(l, s.Name, s.Version), data)
+	return err
+}
