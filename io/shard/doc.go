@@ -2,9 +2,10 @@
 //
 // A shard holds vectors: asset_id, version and content_hash as strings and
 // vector as a list of FLOAT. Its bytes follow from its rows alone: no clock,
-// no library version, a fixed row group size. The ARROW:schema entry of its
-// footer makes pyarrow and Polars see a fixed-size list; Delta readers and
-// DuckDB see LIST<FLOAT>.
+// no library version, a fixed row group size. There is no ARROW:schema entry
+// that would make Arrow readers see a fixed-size list: Polars then refuses the
+// shard as part of a Delta table, whose schema knows lists only. The dimension
+// is the footer's winnow.dim.
 //
 // A score file holds asset_id, version and one FLOAT column a function.
 //

@@ -42,7 +42,6 @@ const (
 	keyEmbedding   = "winnow.embedding"
 	keyFingerprint = "winnow.fingerprint"
 	keyNormalized  = "winnow.normalized"
-	keyArrow       = "ARROW:schema"
 )
 
 // Meta describes the vectors of a shard.
@@ -94,10 +93,6 @@ func NewWriter(w io.Writer, m Meta) (*Writer, error) {
 	if m.Dim < 1 || m.Dim > MaxDim {
 		return nil, fmt.Errorf("write shard of %s: dimension %d is not within 1 to %d", m.Embedding, m.Dim, MaxDim)
 	}
-	schema, err := arrowSchema(m.Dim)
-	if err != nil {
-		return nil, fmt.Errorf("write shard of %s: %w", m.Embedding, err)
-	}
 	pw := parquet.NewGenericWriter[vectorRow](w, append(writerOptions(),
 		parquet.MaxRowsPerRowGroup(RowGroupRows),
 		parquet.SkipPageBounds(colVector, "list", "element"),
@@ -106,7 +101,6 @@ func NewWriter(w io.Writer, m Meta) (*Writer, error) {
 		parquet.KeyValueMetadata(keyEmbedding, m.Embedding),
 		parquet.KeyValueMetadata(keyFingerprint, m.Fingerprint),
 		parquet.KeyValueMetadata(keyNormalized, strconv.FormatBool(m.Normalized)),
-		parquet.KeyValueMetadata(keyArrow, schema),
 	)...)
 	return &Writer{w: pw, dim: m.Dim, vectors: make([]float32, chunkRows*m.Dim)}, nil
 }
