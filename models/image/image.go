@@ -1,0 +1,260 @@
+// Package image turns files of pictures into the pixels that a model wants:
+// decode, orient, put on white, resize, crop.
+//
+// Every step is Pillow's, bit for bit, so that vectors equal those of the Python
+// code that a model comes with. One thing differs on purpose: a 16-bit greyscale
+// picture is reduced to its high bytes, as 16-bit colour is, where Pillow clips
+// everything above 255 to white.
+//
+// Files are not trusted. Sizes are checked before memory is spent, the memory of
+// all decodes at one time is bounded, and a fault of a file is a
+// *pipeline.RowError, never a panic.
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"winnow/pipeline"
+)
+
+// Options say what a model wants to see.
+type Options struct {
+	Height, Width int // of the output, in pixels
+
+	// Crop keeps the proportions: the shorter side becomes Shortest pixels and
+	// the middle Height × Width is kept, with torchvision's rounding. Otherwise
+	// the picture is squashed into the output.
+	Crop     bool
+	Shortest int // at least Height and Width; 0 is the larger of the two
+
+	Filter Filter // "" is Bicubic
+
+	EXIF      bool // turn and mirror as the EXIF orientation says
+	DropAlpha bool // take the colours of transparent pixels as they are, instead of compositing them on white
+	Fast      bool // let large JPEGs shrink while decoding, down to twice the output
+}
+
+// Limits bound what one file may cost. Zero values are the defaults.
+type Limits struct {
+	Bytes  int64         // of a file; 256 MiB
+	Pixels int64         // of a picture; 100 million
+	Time   time.Duration // of one JPEG's decode; 30 s
+	Memory int64         // of all decodes at one time; 1 GiB. A larger picture waits until it is alone.
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Bytes <= 0 {
+		l.Bytes = 256 << 20
+	}
+	if l.Pixels <= 0 {
+		l.Pixels = 100_000_000
+	}
+	if l.Time <= 0 {
+		l.Time = 30 * time.Second
+	}
+	if l.Memory <= 0 {
+		l.Memory = 1 << 30
+	}
+	return l
+}
+
+// Decoder decodes files for one model. It is safe for concurrent use.
+type Decoder struct {
+	o      Options
+	l      Limits
+	memory *semaphore.Weighted
+	simd   bool
+}
+
+// NewDecoder checks the options.
+func NewDecoder(o Options, l Limits) (*Decoder, error) {
+	if o.Height < 1 || o.Width < 1 || o.Height > 1<<14 || o.Width > 1<<14 {
+		return nil, fmt.Errorf("image size %d × %d: sides are 1 to %d pixels", o.Height, o.Width, 1<<14)
+	}
+	if o.Filter == "" {
+		o.Filter = Bicubic
+	}
+	switch o.Filter {
+	case Nearest, Box, Bilinear, Bicubic, Lanczos:
+	default:
+		return nil, fmt.Errorf("resize filter %q: use one of %v", o.Filter, Filters)
+	}
+	if o.Shortest == 0 {
+		o.Shortest = max(o.Height, o.Width)
+	}
+	if o.Crop && o.Shortest < max(o.Height, o.Width) {
+		return nil, fmt.Errorf("a shortest side of %d pixels is less than the crop of %d × %d", o.Shortest, o.Height, o.Width)
+	}
+	l = l.withDefaults()
+	return &Decoder{o: o, l: l, memory: semaphore.NewWeighted(l.Memory), simd: hasSIMD}, nil
+}
+
+// Size is the number of bytes of an output.
+func (d *Decoder) Size() int { return d.o.Height * d.o.Width * 3 }
+
+// Decode decodes a file into out: Height × Width × 3 bytes, red, green, blue, row
+// by row. A fault of the file is a *pipeline.RowError with one of the reasons
+// empty, too_large, too_many_pixels, no_pixels, unsupported_format, truncated,
+// corrupt and timeout.
+func (d *Decoder) Decode(ctx context.Context, data, out []byte) (err error) {
+	if len(out) != d.Size() {
+		return fmt.Errorf("image: output of %d bytes, want %d", len(out), d.Size())
+	}
+	h, err := readHeader(data, d.l)
+	if err != nil {
+		return err
+	}
+	p := d.plan(h, data)
+	cost := min(h.memory(!p.streams), d.l.Memory)
+	if err := d.memory.Acquire(ctx, cost); err != nil {
+		return context.Cause(ctx)
+	}
+	defer d.memory.Release(cost)
+	// Go's decoders of the rarer formats were fuzzed less than the common ones.
+	defer func() {
+		if p := recover(); p != nil {
+			err = pipeline.Rowf(pipeline.ReasonCorrupt, "%s: the decoder gave up: %v", h.format, p)
+		}
+	}()
+	return d.decode(h, p, data, out)
+}
+
+// plan is how a file becomes an output.
+type plan struct {
+	w, h, eighths int // the size to which it is decoded, and the scale in eighths
+	turn          int // EXIF orientation
+	streams       bool
+	geometry
+}
+
+func (d *Decoder) plan(h header, data []byte) plan {
+	p := plan{turn: uprightOrientation}
+	p.w, p.h, p.eighths = d.scaled(h)
+	if d.o.EXIF {
+		p.turn = readOrientation(h.format, data)
+	}
+	p.geometry = d.geometry(p.w, p.h)
+	// Most pictures are resized along x while they are decoded, and never whole in
+	// memory.
+	p.streams = p.turn == uprightOrientation && d.o.Filter != Nearest && !p.yFirst(p.w, p.h) && h.streams()
+	return p
+}
+
+func (d *Decoder) decode(h header, p plan, data, out []byte) error {
+	if !p.streams {
+		ra, err := d.raster(h, p, data)
+		if err != nil {
+			return err
+		}
+		if p.turn != uprightOrientation {
+			up := ra.turned(p.turn)
+			ra.release()
+			ra = up
+		}
+		defer ra.release()
+		ra.resize(d.o.Filter, d.geometry(ra.w, ra.h), d.simd, out)
+		return nil
+	}
+	r := newResizer(d.o.Filter, p.w, p.h, p.geometry, d.simd, out)
+	defer r.close()
+	var err error
+	if h.format == formatJPEG {
+		err = h.decodeJPEG(data, d.l, p, r, nil)
+	} else {
+		err = h.decodePNG(data, d.o.DropAlpha, r, nil)
+	}
+	if err == nil {
+		r.finish()
+	}
+	return err
+}
+
+// raster decodes a whole picture, opaque.
+func (d *Decoder) raster(h header, p plan, data []byte) (*raster, error) {
+	switch h.format {
+	case formatJPEG:
+		ra := newRaster(p.w, p.h)
+		if err := h.decodeJPEG(data, d.l, p, nil, ra); err != nil {
+			ra.release()
+			return nil, err
+		}
+		return ra, nil
+	case formatPNG:
+		ra := newRaster(h.w, h.h)
+		if err := h.decodePNG(data, d.o.DropAlpha, nil, ra); err != nil {
+			ra.release()
+			return nil, err
+		}
+		return ra, nil
+	}
+	ra, err := decodeOther(h, data)
+	if err != nil {
+		return nil, fault(h.format, err)
+	}
+	if ra.w != h.w || ra.h != h.h {
+		ra.release()
+		return nil, pipeline.Rowf(pipeline.ReasonCorrupt, "%s: its size is not the header's", h.format)
+	}
+	if !d.o.DropAlpha {
+		ra.flatten()
+	}
+	return ra, nil
+}
+
+// scaled is the size to which a picture is decoded, and the scale in eighths.
+func (d *Decoder) scaled(h header) (w, hh, eighths int) {
+	if d.o.Fast && h.format == formatJPEG {
+		for _, s := range []int{1, 2, 4} { // the others are slow in libjpeg
+			w, hh := scaledSide(h.w, s), scaledSide(h.h, s)
+			g := d.geometry(w, hh)
+			if w >= 2*g.w && hh >= 2*g.h {
+				return w, hh, s
+			}
+		}
+	}
+	return h.w, h.h, 8
+}
+
+// geometry says how a picture of w × h becomes the output.
+func (d *Decoder) geometry(w, h int) geometry {
+	if !d.o.Crop {
+		return geometry{d.o.Width, d.o.Height, 0, 0, d.o.Width, d.o.Height}
+	}
+	rw, rh := d.o.Shortest, d.o.Shortest
+	if w <= h {
+		rh = int(float64(d.o.Shortest*h) / float64(w))
+	} else {
+		rw = int(float64(d.o.Shortest*w) / float64(h))
+	}
+	x, y := middle(rw-d.o.Width), middle(rh-d.o.Height)
+	return geometry{rw, rh, x, y, x + d.o.Width, y + d.o.Height}
+}
+
+// middle is half of an overhang, halves to even.
+func middle(n int) int {
+	h := n / 2
+	if n%2 == 1 && h%2 == 1 {
+		h++
+	}
+	return h
+}
+
+// fault turns a decoder's error into a reason.
+func fault(f format, err error) error {
+	var row *pipeline.RowError
+	switch {
+	case errors.As(err, &row):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return pipeline.Rowf(pipeline.ReasonTruncated, "%s: the file ends early", f)
+	case unsupported(err):
+		return pipeline.Rowf(pipeline.ReasonUnsupported, "%s: %w", f, err)
+	}
+	return pipeline.Rowf(pipeline.ReasonCorrupt, "%s: %w", f, err)
+}

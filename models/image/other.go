@@ -1,0 +1,27 @@
+package image
+
+import (
+	"bytes"
+	"fmt"
+
+	"golang.org/x/image/tiff"
+)
+
+// decodeOther decodes the formats that need no speed.
+func decodeOther(h header, data []byte) (*raster, error) {
+	switch h.format {
+	case formatGIF:
+		return decodeGIF(data)
+	case formatBMP:
+		return decodeBMP(data)
+	case formatWebP:
+		return decodeWebP(data)
+	case formatTIFF:
+		img, err := tiff.Decode(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		return fromImage(img)
+	}
+	return nil, fmt.Errorf("the format %q is %w", h.format, errUnsupported)
+}

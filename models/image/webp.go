@@ -1,0 +1,270 @@
+package image
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	stdimage "image"
+	"io"
+
+	"golang.org/x/image/webp"
+)
+
+// webpFile is the first frame of a file and its place on the canvas.
+type webpFile struct {
+	w, h         int // of the canvas
+	extended     bool
+	x, y, fw, fh int
+	alpha        bool   // the file has transparency
+	alph         []byte // ALPH chunk of a lossy frame
+	kind         string // "VP8 " or "VP8L"
+	body         []byte
+	exif         []byte
+}
+
+// webpChunks calls fn with each chunk until it returns false.
+func webpChunks(data []byte, fn func(kind string, body []byte) bool) error {
+	for len(data) > 0 {
+		if len(data) < 8 {
+			return io.ErrUnexpectedEOF
+		}
+		n := u32(data[4:])
+		if n > len(data)-8 {
+			return io.ErrUnexpectedEOF
+		}
+		if !fn(string(data[:4]), data[8:8+n]) {
+			return nil
+		}
+		data = data[min(8+n+n%2, len(data)):]
+	}
+	return nil
+}
+
+// readWebP reads everything but the pixels.
+func readWebP(data []byte) (f webpFile, err error) {
+	var bad error
+	frame := func(kind string, body []byte) bool {
+		switch kind {
+		case "ALPH":
+			f.alph = body
+		case "VP8 ", "VP8L":
+			f.kind, f.body = kind, body
+			bad = f.readFrameSize()
+			return false
+		}
+		return true
+	}
+	end := min(8+u32(data[4:]), len(data))
+	err = webpChunks(data[12:end], func(kind string, body []byte) bool {
+		switch kind {
+		case "VP8X":
+			if len(body) < 10 {
+				bad = io.ErrUnexpectedEOF
+				return false
+			}
+			f.extended, f.alpha = true, body[0]&0x10 != 0
+			f.w, f.h = u24(body[4:])+1, u24(body[7:])+1
+		case "ANMF":
+			if f.kind != "" {
+				return true
+			}
+			if len(body) < 16 {
+				bad = io.ErrUnexpectedEOF
+				return false
+			}
+			f.x, f.y = u24(body)*2, u24(body[3:])*2
+			if err := webpChunks(body[16:], frame); err != nil && bad == nil {
+				bad = err
+			}
+		case "EXIF":
+			f.exif = body
+		default:
+			if f.kind == "" {
+				frame(kind, body)
+			}
+		}
+		return bad == nil
+	})
+	switch {
+	case bad != nil:
+		return f, bad
+	case f.kind == "":
+		return f, io.ErrUnexpectedEOF // the file's end, or none of the frames that its header promises
+	case err != nil && end == len(data) && f.kind != "":
+		// Something after the pixels is cut: they are whole.
+		err = nil
+	}
+	if !f.extended {
+		f.w, f.h = f.fw, f.fh
+	}
+	if f.x+f.fw > f.w || f.y+f.fh > f.h {
+		return f, errors.New("its frame is larger than the canvas")
+	}
+	return f, err
+}
+
+// readFrameSize reads the size from the frame's own header, which is what a
+// decoder allocates memory for.
+func (f *webpFile) readFrameSize() error {
+	if f.kind == "VP8 " {
+		if len(f.body) < 10 {
+			return io.ErrUnexpectedEOF
+		}
+		if f.body[0]&1 != 0 || string(f.body[3:6]) != "\x9d\x01\x2a" {
+			return errors.New("no key frame")
+		}
+		f.fw, f.fh = u16(f.body[6:])&0x3fff, u16(f.body[8:])&0x3fff
+		return nil
+	}
+	if len(f.body) < 5 {
+		return io.ErrUnexpectedEOF
+	}
+	if f.body[0] != 0x2f {
+		return errors.New("no lossless frame")
+	}
+	v := u32(f.body[1:])
+	f.fw, f.fh = v&0x3fff+1, v>>14&0x3fff+1
+	if !f.extended {
+		f.alpha = v>>28&1 != 0
+	}
+	return nil
+}
+
+func webpHeader(data []byte) (header, error) {
+	f, err := readWebP(data)
+	return header{format: formatWebP, w: f.w, h: f.h}, err
+}
+
+// container wraps the frame alone as a file that webp.Decode takes.
+func (f webpFile) container() []byte {
+	var b bytes.Buffer
+	chunk := func(kind string, body []byte) {
+		b.WriteString(kind)
+		_ = binary.Write(&b, binary.LittleEndian, uint32(len(body)))
+		b.Write(body)
+		if len(body)%2 == 1 {
+			b.WriteByte(0)
+		}
+	}
+	b.WriteString("RIFF\x00\x00\x00\x00WEBP")
+	if f.kind == "VP8 " && f.alph != nil {
+		w, h := f.fw-1, f.fh-1
+		chunk("VP8X", []byte{0x10, 0, 0, 0, byte(w), byte(w >> 8), byte(w >> 16), byte(h), byte(h >> 8), byte(h >> 16)})
+		chunk("ALPH", f.alph)
+	}
+	chunk(f.kind, f.body)
+	out := b.Bytes()
+	binary.LittleEndian.PutUint32(out[4:], uint32(len(out)-8))
+	return out
+}
+
+func decodeWebP(data []byte) (*raster, error) {
+	f, err := readWebP(data)
+	if err != nil {
+		return nil, err
+	}
+	img, err := webp.Decode(bytes.NewReader(f.container()))
+	if err != nil {
+		return nil, err
+	}
+	var ra *raster
+	switch m := img.(type) {
+	case *stdimage.YCbCr:
+		ra, err = fromYUV(m)
+	case *stdimage.NYCbCrA:
+		if ra, err = fromYUV(&m.YCbCr); err == nil {
+			for y := range ra.h {
+				for x, a := range m.A[y*m.AStride:][:ra.w] {
+					ra.pix[y*ra.stride+x*4+3] = a
+				}
+			}
+		}
+	default:
+		ra, err = fromImage(img)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !f.alpha {
+		ra.opaque()
+	}
+	if f.fw == f.w && f.fh == f.h {
+		return ra, nil
+	}
+	// A small first frame stands on a transparent canvas, or a black one.
+	canvas := newRaster(f.w, f.h)
+	clear(canvas.pix)
+	for y := range f.fh {
+		copy(canvas.pix[(f.y+y)*canvas.stride+f.x*4:], ra.pix[y*ra.stride:][:f.fw*4])
+	}
+	ra.release()
+	if !f.alpha {
+		canvas.opaque()
+	}
+	return canvas, nil
+}
+
+func (ra *raster) opaque() {
+	for y := range ra.h {
+		row := ra.pix[y*ra.stride:][:ra.w*4]
+		for x := 3; x < len(row); x += 4 {
+			row[x] = 255
+		}
+	}
+}
+
+// fromYUV converts as libwebp does: chroma is interpolated between its four
+// nearest samples, then fixed-point arithmetic.
+func fromYUV(m *stdimage.YCbCr) (*raster, error) {
+	if m.SubsampleRatio != stdimage.YCbCrSubsampleRatio420 {
+		return nil, fmt.Errorf("chroma %v is %w", m.SubsampleRatio, errUnsupported)
+	}
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	ra := newRaster(w, h)
+	cw, ch := (w+1)/2, (h+1)/2
+	chroma := make([][2]uint32, w)
+	for y := range h {
+		// The chroma row of y, and the next nearest one.
+		a := y / 2
+		b := min(max(a-1+y%2*2, 0), ch-1)
+		blendChroma(chroma, m, a, b, cw)
+		luma, out := m.Y[y*m.YStride:][:w], ra.pix[y*ra.stride:][:w*4]
+		for x, v := range luma {
+			yuvPixel(int(v), int(chroma[x][0]), int(chroma[x][1]), out[x*4:])
+		}
+	}
+	return ra, nil
+}
+
+// blendChroma interpolates the chroma of one row of pixels: 9/16 of the nearest
+// sample, 3/16 of its neighbours along each axis, 1/16 of the diagonal one,
+// in libwebp's two steps of rounding. At the sides there is no neighbour along x.
+func blendChroma(out [][2]uint32, m *stdimage.YCbCr, a, b, cw int) {
+	for c, plane := range [2][]uint8{m.Cb, m.Cr} {
+		rowA, rowB := plane[a*m.CStride:][:cw], plane[b*m.CStride:][:cw]
+		for x := range out {
+			i := x / 2
+			j := i - 1 + x%2*2
+			p, q := uint32(rowA[i]), uint32(rowB[i])
+			if j < 0 || j >= cw {
+				out[x][c] = (3*p + q + 2) >> 2
+				continue
+			}
+			r, s := uint32(rowA[j]), uint32(rowB[j]) // beside p, diagonal to it
+			// libwebp averages all four, then along the diagonal that p is not on.
+			sum := p + q + r + s + 8
+			diagonal := (sum + 2*(q+r)) >> 3
+			out[x][c] = (diagonal + p) >> 1
+		}
+	}
+}
+
+func yuvPixel(y, u, v int, out []byte) {
+	hi := func(x, k int) int { return x * k >> 8 }
+	clip := func(x int) uint8 { return uint8(min(max(x>>6, 0), 255)) }
+	out[0] = clip(hi(y, 19077) + hi(v, 26149) - 14234)
+	out[1] = clip(hi(y, 19077) - hi(u, 6419) - hi(v, 13320) + 8708)
+	out[2] = clip(hi(y, 19077) + hi(u, 33050) - 17685)
+	out[3] = 255
+}
