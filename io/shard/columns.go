@@ -289,6 +289,9 @@ func (c *floatColumn) checkRows(reps []byte, in int, row int64) error {
 	for len(reps) > 0 {
 		k := min(len(reps), c.dim-in)
 		if !bytes.Equal(reps[:k], c.pattern[in:in+k]) {
+			if in == 0 && reps[0] != 0 && row > c.first {
+				return corruptf("row %d has more than %d numbers", row-1, c.dim)
+			}
 			return corruptf("row %d has not %d numbers", row, c.dim)
 		}
 		reps, in = reps[k:], 0

@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -32,6 +34,9 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 }
 
 func openFile(r io.ReaderAt, size int64) (*parquet.File, error) {
+	if err := checkTail(r, size); err != nil {
+		return nil, err
+	}
 	f, err := parquet.OpenFile(r, size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true), parquet.ReadBufferSize(pageBytes))
 	if err != nil {
 		return nil, corruptf("%w", err)
@@ -40,6 +45,25 @@ func openFile(r io.ReaderAt, size int64) (*parquet.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// checkTail reads the footer's length before parquet-go makes room for it.
+func checkTail(r io.ReaderAt, size int64) error {
+	const tail = 8 // length, magic
+	var b [tail]byte
+	if size < tail+4 {
+		return corruptf("%d bytes are no Parquet file", size)
+	}
+	if _, err := r.ReadAt(b[:], size-tail); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if magic := string(b[4:]); magic != "PAR1" {
+		return corruptf("it ends in %q, not in the magic footer PAR1", magic)
+	}
+	if n := int64(binary.LittleEndian.Uint32(b[:])); n > size-tail-4 {
+		return corruptf("its footer should have %d bytes, the whole file has %d", n, size)
+	}
+	return nil
 }
 
 // checkFooter compares what the footer claims with what can be.
