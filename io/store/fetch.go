@@ -235,10 +235,18 @@ func (f *Fetcher) fetchFile(ctx context.Context, entry *allowed, loc location) (
 	}
 	file, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		if leaves(entry.loc.path, loc.path) {
+		// A Root refuses absolute links even where they stay inside: follow
+		// them first. What the answer is used for goes through the Root again.
+		real, inside, rerr := resolve(root.Name(), loc.path)
+		if rerr == nil && !inside {
 			return nil, pipeline.Rowf(pipeline.ReasonOutsideAllow, "%s is a symbolic link that leaves the allowed %s", loc, entry.loc)
 		}
-		return nil, fileError(err)
+		if rerr != nil || real == rel {
+			return nil, fileError(err)
+		}
+		if file, err = root.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
+			return nil, fileError(err)
+		}
 	}
 	defer file.Close()
 	fi, err := file.Stat()
@@ -279,18 +287,19 @@ func (a *allowed) root(path string) (*os.Root, string, error) {
 	return a.dir, rel, nil
 }
 
-// leaves tells whether links lead from path out of dir, to explain a refusal.
-func leaves(dir, path string) bool {
+// resolve follows the links of path and tells where it lies below dir, or that
+// it does not.
+func resolve(dir, path string) (rel string, inside bool, err error) {
 	realDir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return false
+		return "", false, err
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return false
+		return "", false, err
 	}
-	rel, err := filepath.Rel(realDir, real)
-	return err != nil || !filepath.IsLocal(rel)
+	rel, err = filepath.Rel(realDir, real)
+	return rel, err == nil && filepath.IsLocal(rel), nil
 }
 
 func (f *Fetcher) fetchObject(ctx context.Context, entry *allowed, loc location) ([]byte, error) {
