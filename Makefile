@@ -29,7 +29,7 @@ setup: ## install libraries and models into .deps (FAISS=fast builds FAISS with 
 .PHONY: build
 build: setup ## compile ./build/winnow
 	@echo 'build      ./build/winnow (the first time compiles DuckDB and the cloud clients: 2 minutes)'
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/winnow ./jobs/winnow
+	@$(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o build/winnow ./jobs/winnow
 
 .PHONY: demo
 demo: ## run everything once, on 785 captioned pictures

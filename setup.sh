@@ -402,7 +402,7 @@ go_tool() { # NAME PACKAGE VERSION
 		return
 	fi
 	note "building $1 $3"
-	(cd "$D" && GOBIN=$D/bin GOFLAGS=-trimpath quiet go install "$2@$3")
+	(cd "$D" && GOBIN=$D/bin quiet go install "$2@$3")
 	stamp "$1" "$3"
 }
 
@@ -413,7 +413,7 @@ argo() {
 		return
 	fi
 	note "building argo $ARGO (3 minutes or more)"
-	(cd "$ROOT/testdata/tools/argo" && quiet go build -trimpath -ldflags "-s -w -X $module.version=$ARGO" -o "$D/bin/argo" "$module/cmd/argo")
+	(cd "$ROOT/testdata/tools/argo" && quiet go build -ldflags "-s -w -X $module.version=$ARGO" -o "$D/bin/argo" "$module/cmd/argo")
 	stamp argo "$ARGO"
 }
 
