@@ -60,6 +60,14 @@ struct Lend {
     }
 };
 
+// FAISS would start up to 32 threads before every search of mapped lists, to touch their pages. The kernel reads ahead
+// by itself, and a process that limits its threads must be able to.
+void no_prefetch(faiss::Index* index) {
+    auto ivf = find_ivf(index);
+    if (!ivf) return;
+    if (auto lists = dynamic_cast<faiss::OnDiskInvertedLists*>(ivf->invlists)) lists->prefetch_nthread = 0;
+}
+
 } // namespace
 
 extern "C" {
@@ -69,7 +77,11 @@ int faiss_write_index_fname(const FaissIndex* index, const char* path) {
 }
 
 int faiss_read_index_fname(const char* path, int flags, FaissIndex** out) {
-    return guard([&] { *out = handle(faiss::read_index(path, flags)); });
+    return guard([&] {
+        auto index = faiss::read_index(path, flags);
+        no_prefetch(index);
+        *out = handle(index);
+    });
 }
 
 int faiss_write_index_buf(const FaissIndex* index, size_t* size, unsigned char** buf) {

@@ -53,7 +53,8 @@ typedef enum FaissMetricType {
 } FaissMetricType;
 
 /* Flags of faiss_read_index_*. The fork splits upstream's IO_FLAG_MMAP in two
- * and adds a flag against prefetching, which upstream lacks. */
+ * and adds a flag against prefetching, which upstream lacks: here mapped lists
+ * are never prefetched. */
 #define FAISS_IO_FLAG_MMAP 0
 #define FAISS_IO_FLAG_READ_ONLY 2
 #define FAISS_IO_FLAG_READ_MMAP 8

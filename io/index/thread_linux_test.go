@@ -1,0 +1,5 @@
+package index
+
+import "syscall"
+
+func threadID() int { return syscall.Gettid() }

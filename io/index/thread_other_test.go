@@ -1,0 +1,5 @@
+//go:build !linux
+
+package index
+
+func threadID() int { return 0 }
