@@ -52,14 +52,16 @@ type Lock struct {
 
 // heldLock is a lock of one kind of store.
 type heldLock interface {
-	// beat gives a sign of life, and fails with errLost when another holder
+	// beat gives a sign of life, and fails with errTaken when another holder
 	// has taken over.
 	beat(ctx context.Context) error
 	release(ctx context.Context) error
 }
 
-// errLost says that another run has taken the lock over.
-var errLost = errors.New("the lock was lost: another run took it over")
+// ErrLockLost is the cause of a Lock's context when the lock is no longer held.
+var ErrLockLost = errors.New("the lock was lost")
+
+var errTaken = fmt.Errorf("%w: another run took it over", ErrLockLost)
 
 // holderNote is what a lock says about its holder.
 type holderNote struct {
@@ -133,6 +135,7 @@ func (l *Lock) keep(ctx context.Context, o LockOptions) {
 	tick := time.NewTicker(o.Heartbeat)
 	defer tick.Stop()
 	alive := time.Now() // start of the last beat that is known to have arrived
+	var fault error     // since then
 	for {
 		select {
 		case <-l.stop:
@@ -144,15 +147,18 @@ func (l *Lock) keep(ctx context.Context, o LockOptions) {
 		bctx, cancel := context.WithDeadline(ctx, alive.Add(o.Stale-o.Heartbeat))
 		err := l.impl.beat(bctx)
 		cancel()
+		if fault == nil || err == nil || !errors.Is(err, context.DeadlineExceeded) {
+			fault = err
+		}
 		switch {
 		case err == nil:
 			alive = start
-		case errors.Is(err, errLost):
-			l.cancel(errLost)
+		case errors.Is(err, ErrLockLost):
+			l.cancel(err)
 			return
 		case time.Since(alive) > o.Stale-o.Heartbeat:
 			// Others take the lease for stale from now on.
-			l.cancel(fmt.Errorf("%w: no heartbeat reached the store for %v: %v", errLost, time.Since(alive).Round(time.Millisecond), err))
+			l.cancel(fmt.Errorf("%w: no heartbeat reached the store for %v: %v", ErrLockLost, time.Since(alive).Round(time.Millisecond), fault))
 			return
 		}
 	}
@@ -168,7 +174,7 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	l.once.Do(func() {
 		close(l.stop)
 		<-l.done
-		lost := errors.Is(context.Cause(l.ctx), errLost)
+		lost := errors.Is(context.Cause(l.ctx), ErrLockLost)
 		l.cancel(context.Canceled)
 		if rerr := l.impl.release(context.WithoutCancel(ctx)); rerr != nil && !lost {
 			err = fmt.Errorf("unlock: %w", rerr)

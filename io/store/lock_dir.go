@@ -93,12 +93,12 @@ func (l *flock) beat(context.Context) error {
 	there, err := os.Stat(l.path)
 	if err != nil {
 		if os.IsNotExist(err) {
-			return errLost
+			return errTaken
 		}
 		return err
 	}
 	if !os.SameFile(mine, there) {
-		return errLost
+		return errTaken
 	}
 	return nil
 }

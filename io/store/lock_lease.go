@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -150,7 +149,7 @@ func (l *lease) beat(ctx context.Context) error {
 			return err
 		}
 		if n, kind, ok := parseLeaseKey(o.Key); ok && kind == "lease" && n > l.n {
-			return errLost
+			return errTaken
 		}
 	}
 	return nil
@@ -158,8 +157,5 @@ func (l *lease) beat(ctx context.Context) error {
 
 func (l *lease) release(ctx context.Context) error {
 	_, err := l.s.CreateAll(ctx, leaseKey(l.n, "free"), l.note.encode())
-	if errors.Is(err, errLost) {
-		return nil
-	}
 	return err
 }
