@@ -85,6 +85,8 @@ func TestThresholdYAML(t *testing.T) {
 		{"2.5", Threshold{RuleNumber, 2.5}, true},
 		{"-3", Threshold{RuleNumber, -3}, true},
 		{"0", Threshold{RuleNumber, 0}, true},
+		{"1e6", Threshold{RuleNumber, 1e6}, true},
+		{"nan", Threshold{}, false},
 		{"{percentile: 0}", Threshold{RulePercentile, 0}, true},
 		{"{percentile: 100}", Threshold{RulePercentile, 100}, true},
 		{"{percentile: 100.1}", Threshold{}, false},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -169,6 +170,9 @@ func number(v any) (float64, bool) {
 		return float64(v), true
 	case uint64:
 		return float64(v), true
+	case string: // YAML decoders leave 1e6, without a point, a string
+		f, err := strconv.ParseFloat(v, 64)
+		return f, err == nil
 	}
 	return 0, false
 }
