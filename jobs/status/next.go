@@ -9,6 +9,9 @@ import (
 // names the config, "" for the default one.
 func (r *Report) conclude(flag string) {
 	r.Stale = []string{}
+	if r.Exists {
+		r.stale()
+	}
 	step := func(why, command string, args ...any) {
 		r.Next = append(r.Next, Step{Command: "winnow " + fmt.Sprintf(command, args...) + flag, Why: why})
 	}
@@ -23,7 +26,6 @@ func (r *Report) conclude(flag string) {
 		step("read, embed, index, score and curate", "run")
 		return
 	}
-	r.stale()
 	broken := false
 	for _, f := range r.Functions {
 		broken = broken || f.State == Broken

@@ -1,0 +1,87 @@
+// Package status is the status job: what is in the workspace, what is stale, and
+// what to type next. It takes no lock and writes nothing to the workspace, and
+// it reads logs, ids and numbers only, never a vector.
+package status
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"winnow/jobs/internal/job"
+	"winnow/jobs/internal/workspace"
+)
+
+// Cmd is the status command.
+type Cmd struct{}
+
+// Help shows examples.
+func (*Cmd) Help() string {
+	return `Shows the assets by source, how far every embedding has come and what it rejected, whether indexes and
+scores are fresh, the batches, the last run, and the command to type next. It takes no lock and changes
+nothing, so it may be called while a run is at work.
+
+Examples:
+  winnow status
+  winnow status --json | jq '.embeddings[] | {name, todo, rejected}'
+  test "$(winnow status --json | jq '.stale | length')" = 0     is all done?
+
+Exit status: 0 done (whatever is stale; a workspace that does not exist yet included), 1 a part of the
+workspace could not be read, 2 usage or config, 5 a fault that a retry may not meet, 130 or 143 interrupted.`
+}
+
+// Run looks and prints.
+func (*Cmd) Run(ctx context.Context, app *job.App) error {
+	w, err := workspace.Open(ctx, app)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	r := &Report{Workspace: w.Store.URL(), Config: app.Globals.Config, Embeddings: []Embedding{}, Functions: []Function{}, Batches: []Batch{}}
+	r.Assets = Assets{Version: -1, Sources: []Source{}}
+	c := &collector{w: w, r: r, now: app.Now()}
+	if err := c.collect(ctx); err != nil {
+		return err
+	}
+	r.conclude(configFlag(app.Globals.Config))
+	if err := app.Print(r, r.Print); err != nil {
+		return err
+	}
+	if c.err != nil {
+		return &unreadable{len(r.Problems), c.err}
+	}
+	return nil
+}
+
+// configFlag is how a command names a config that is not the default one.
+func configFlag(file string) string {
+	if std, err := filepath.Abs("winnow.yaml"); err == nil && std == file {
+		return ""
+	}
+	if wd, err := filepath.Abs("."); err == nil {
+		if rel, err := filepath.Rel(wd, file); err == nil && len(rel) < len(file) {
+			file = rel
+		}
+	}
+	if strings.ContainsAny(file, " '\"$&;()<>|*?[]#~\\`!\t\n") {
+		file = "'" + strings.ReplaceAll(file, "'", `'\''`) + "'"
+	}
+	return " -c " + file
+}
+
+// unreadable says that the report has gaps. It takes the exit code of the first
+// problem; the report has told them all.
+type unreadable struct {
+	n     int
+	first error
+}
+
+func (e *unreadable) Error() string {
+	if e.n == 1 {
+		return "a part of the workspace could not be read: " + e.first.Error()
+	}
+	return fmt.Sprintf("%d parts of the workspace could not be read; the first: %v", e.n, e.first)
+}
+
+func (e *unreadable) Unwrap() error { return e.first }
