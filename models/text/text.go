@@ -1,20 +1,23 @@
-// Package text turns texts into token ids as the reference tokenizers do, id for
-// id.
+// Package text turns texts into the token ids that a model wants.
+//
+// The tokenizers are written anew in Go and give the ids of the originals, to the
+// last odd character: a model was trained on those.
 package text
 
 // Tokenizer turns texts into ids. It is safe for concurrent use.
 type Tokenizer interface {
-	// Encode appends the ids of a text to dst, with the special tokens that its
-	// model wants around them. text is valid UTF-8.
+	// Encode appends the ids of a text to dst and returns it. The text may be any
+	// bytes; what is no UTF-8 is taken as U+FFFD. A text without content gives the
+	// begin and end ids alone, or nothing.
 	Encode(text string, dst []int64) []int64
+	// Specials is the number of ids that Encode adds to those of the content.
+	Specials() int
 }
 
-// Truncate shortens ids to at most n: the tail goes, the last id stays, so that
-// an end-of-sentence token is kept.
-func Truncate(ids []int64, n int) []int64 {
-	if n <= 0 || len(ids) <= n {
-		return ids
-	}
-	ids[n-1] = ids[len(ids)-1]
-	return ids[:n]
+// Options of a tokenizer.
+type Options struct {
+	// MaxTokens cuts longer texts, so that at most so many ids come out, those of
+	// begin and end included. 0 is no limit.
+	MaxTokens int
+	BOS, EOS  bool // add the ids of begin and end
 }

@@ -1,0 +1,315 @@
+package text
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// row is a line of testdata/*.jsonl, as make.py describes it.
+type row struct {
+	Text   string
+	Hex    string
+	Repeat []any
+	IDs    []int64
+	Tokens int
+	SHA256 string
+}
+
+func (r row) input(t testing.TB) string {
+	t.Helper()
+	switch {
+	case r.Hex != "":
+		b, err := hex.DecodeString(r.Hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	case r.Repeat != nil:
+		return strings.Repeat(r.Repeat[0].(string), int(r.Repeat[1].(float64)))
+	}
+	return r.Text
+}
+
+func (r row) check(t *testing.T, tok Tokenizer) {
+	t.Helper()
+	in := r.input(t)
+	got := tok.Encode(in, nil)
+	shown := in[:min(len(in), 60)]
+	if r.SHA256 != "" {
+		b, _ := json.Marshal(got)
+		sum := sha256.Sum256(b)
+		if len(got) != r.Tokens || hex.EncodeToString(sum[:8]) != r.SHA256 {
+			t.Errorf("%q…: %d tokens, want %d, or not the same ones", shown, len(got), r.Tokens)
+		}
+		return
+	}
+	if !slices.Equal(got, r.IDs) {
+		t.Errorf("%q:\n got %v\nwant %v", shown, got, r.IDs)
+	}
+}
+
+func readRows(t testing.TB, name string) []row {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var rows []row
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		var r row
+		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
+			t.Fatalf("%s:%d: %v", name, len(rows)+1, err)
+		}
+		rows = append(rows, r)
+	}
+	if err := s.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// multilingual reads the shipped tokenizer, which make setup fetches.
+func multilingual(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", ".deps", "models", "use-multilingual-v3", "sp.model"))
+	if err != nil {
+		t.Skipf("SKIPPED, the tokenizer is not compared with SentencePiece: %v; run make setup", err)
+	}
+	return data
+}
+
+func newUnigram(t testing.TB, data []byte, o Options) *Unigram {
+	t.Helper()
+	u, err := NewUnigram(data, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func TestEqualsSentencePiece(t *testing.T) {
+	u := newUnigram(t, multilingual(t), Options{BOS: true, EOS: true})
+	rows := readRows(t, "lines.jsonl")
+	if len(rows) < 350 {
+		t.Fatalf("only %d lines", len(rows))
+	}
+	for _, r := range rows {
+		r.check(t, u)
+	}
+}
+
+func TestOtherModelsEqualSentencePiece(t *testing.T) {
+	for _, name := range []string{"bytes", "user", "spaces", "suffix", "rules"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name+".model"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := newUnigram(t, data, Options{BOS: true, EOS: true})
+		rows := readRows(t, name+".jsonl")
+		if len(rows) < 90 {
+			t.Fatalf("only %d lines", len(rows))
+		}
+		t.Run(name, func(t *testing.T) {
+			for _, r := range rows {
+				r.check(t, u)
+			}
+		})
+	}
+}
+
+func small(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "bytes.model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestTruncationKeepsBeginAndEnd(t *testing.T) {
+	long := strings.Repeat("the cat sat on the mat ", 20)
+	whole := newUnigram(t, small(t), Options{BOS: true, EOS: true}).Encode(long, nil)
+	cut := newUnigram(t, small(t), Options{BOS: true, EOS: true, MaxTokens: 10}).Encode(long, nil)
+	if want := append(slices.Clone(whole[:9]), whole[len(whole)-1]); !slices.Equal(cut, want) {
+		t.Errorf("cut to %v, want %v", cut, want)
+	}
+	bare := newUnigram(t, small(t), Options{MaxTokens: 10}).Encode(long, []int64{77})
+	if want := append([]int64{77}, whole[1:11]...); !slices.Equal(bare, want) {
+		t.Errorf("appended %v, want %v", bare, want)
+	}
+	short := newUnigram(t, small(t), Options{BOS: true, EOS: true, MaxTokens: len(whole)}).Encode(long, nil)
+	if !slices.Equal(short, whole) {
+		t.Error("a text that just fits was cut")
+	}
+}
+
+func TestConcurrentEncode(t *testing.T) {
+	u := newUnigram(t, small(t), Options{BOS: true, EOS: true})
+	rows := readRows(t, "bytes.jsonl")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for _, r := range rows {
+				r.check(t, u)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// modelOf makes a .model file of pieces: text, score, type.
+func modelOf(pieces ...any) []byte {
+	var b []byte
+	for i := 0; i < len(pieces); i += 3 {
+		var p []byte
+		p = protowire.AppendTag(p, 1, protowire.BytesType)
+		p = protowire.AppendString(p, pieces[i].(string))
+		p = protowire.AppendTag(p, 2, protowire.Fixed32Type)
+		p = protowire.AppendFixed32(p, math.Float32bits(float32(pieces[i+1].(float64))))
+		p = protowire.AppendTag(p, 3, protowire.VarintType)
+		p = protowire.AppendVarint(p, uint64(pieces[i+2].(int)))
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendBytes(b, p)
+	}
+	return b
+}
+
+func TestWrongModelsAreRefused(t *testing.T) {
+	bpe := modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal)
+	trainer := protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.VarintType), 2)
+	bpe = protowire.AppendBytes(protowire.AppendTag(bpe, 2, protowire.BytesType), trainer)
+	badMap := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), []byte("\xff\xff\xff\xff12345"))
+	mapped := protowire.AppendBytes(protowire.AppendTag(modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal), 3, protowire.BytesType), badMap)
+	for _, c := range []struct {
+		name, want string
+		model      []byte
+		o          Options
+	}{
+		{"nothing", "no SentencePiece model", nil, Options{}},
+		{"text", "no SentencePiece model", []byte("hello, this is text"), Options{}},
+		{"cut", "damaged", small(t)[:4000], Options{}},
+		{"BPE", "kind 2 (BPE)", bpe, Options{}},
+		{"bad map", "character map", mapped, Options{}},
+		{"no unknown", "no unknown piece", modelOf("a", -1.0, pieceNormal), Options{}},
+		{"twice", "twice", modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal, "a", -2.0, pieceNormal), Options{}},
+		{"no begin", "bos", modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal), Options{BOS: true}},
+		{"no room", "max_tokens", small(t), Options{BOS: true, EOS: true, MaxTokens: 2}},
+	} {
+		_, err := NewUnigram(c.model, c.o)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one about %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestTrie(t *testing.T) {
+	var keys []trieKey
+	want := map[string]int32{}
+	for i := range 20000 {
+		k := string(protowire.AppendVarint([]byte{byte(i % 7)}, uint64(i)*2654435761))
+		keys = append(keys, trieKey{k, int32(i)})
+		want[k] = int32(i)
+	}
+	tr, err := newTrie(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(k string) int32 {
+		u, ok := tr.root(), true
+		for i := range len(k) {
+			if u, ok = tr.step(u, k[i]); !ok {
+				return -1
+			}
+		}
+		return unitValue(u)
+	}
+	for k, v := range want {
+		if got := get(k); got != v {
+			t.Fatalf("%x is %d, want %d", k, got, v)
+		}
+		other := k + "\x00"
+		if _, there := want[other]; !there && get(other) >= 0 {
+			t.Fatalf("%x is there", other)
+		}
+		if cut := k[:len(k)-1]; get(cut) >= 0 && want[cut] != get(cut) {
+			t.Fatalf("%x is %d", cut, get(cut))
+		}
+	}
+	if full := float64(20000) / float64(len(tr.units)); full < 0.05 {
+		t.Errorf("%d units for 20,000 keys", len(tr.units))
+	}
+}
+
+func FuzzUnigram(f *testing.F) {
+	for _, r := range readRows(f, "bytes.jsonl") {
+		f.Add(r.input(f))
+	}
+	var toks []*Unigram
+	for _, name := range []string{"bytes", "user", "spaces", "suffix", "rules"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name+".model"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		toks = append(toks, newUnigram(f, data, Options{BOS: true, EOS: true, MaxTokens: 64}))
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, u := range toks {
+			ids := u.Encode(s, nil)
+			if len(ids) < 2 || len(ids) > 64 || ids[0] != u.bos || ids[len(ids)-1] != u.eos {
+				t.Fatalf("%q gave %v", s, ids)
+			}
+		}
+	})
+}
+
+func FuzzModel(f *testing.F) {
+	f.Add(small(f))
+	f.Add(modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal))
+	f.Fuzz(func(t *testing.T, model []byte) {
+		if u, err := NewUnigram(model, Options{}); err == nil {
+			u.Encode("a b\u00e9 \xff 熟した the cat", nil)
+		}
+	})
+}
+
+func BenchmarkUnigram(b *testing.B) {
+	u := newUnigram(b, multilingual(b), Options{BOS: true, EOS: true, MaxTokens: 512})
+	var lines []string
+	n := 0
+	for _, r := range readRows(b, "lines.jsonl") {
+		if s := r.input(b); len(s) < 1000 {
+			lines = append(lines, s)
+			n += len(s)
+		}
+	}
+	b.SetBytes(int64(n))
+	b.ReportAllocs()
+	var ids []int64
+	for b.Loop() {
+		for _, s := range lines {
+			ids = u.Encode(s, ids[:0])
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	data := multilingual(b)
+	for b.Loop() {
+		newUnigram(b, bytes.Clone(data), Options{})
+	}
+}
