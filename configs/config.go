@@ -25,6 +25,8 @@ type Config struct {
 	Definitions []*Function `json:"definitions,omitempty" jsonschema:"-"`
 	// File is the config file as the user named it.
 	File string `json:"file,omitempty" jsonschema:"-"`
+	// Env are the environment variables that the config and its functions refer to.
+	Env map[string]string `json:"-" jsonschema:"-"`
 
 	marks marks
 }

@@ -71,7 +71,15 @@ func unreadable(path string, err error, fix string) error {
 
 // decodeConfig does the work of Load but for the reading of the config file.
 func decodeConfig(file, dir string, data []byte, env func(string) (string, bool)) (*Config, []pipeline.Problem) {
-	c := &Config{}
+	c := &Config{Env: map[string]string{}}
+	lookup := env
+	env = func(name string) (string, bool) {
+		v, ok := lookup(name)
+		if ok {
+			c.Env[name] = v
+		}
+		return v, ok
+	}
 	d := decodeFile(file, data, env, configSchema(), c)
 	c.File, c.marks = file, d.marks
 	if len(d.marks) <= 1 { // nothing was read

@@ -134,6 +134,7 @@ func TestLoad(t *testing.T) {
 			File: wd + "/functions/ripe_apples.yaml",
 		}},
 		File: "winnow.yaml",
+		Env:  map[string]string{},
 	}
 	opts := []cmp.Option{cmpopts.IgnoreUnexported(Config{}, Function{})}
 	if d := cmp.Diff(want, c, opts...); d != "" {
@@ -152,6 +153,7 @@ func TestLoad(t *testing.T) {
 	if err := json.Unmarshal(raw, &back); err != nil {
 		t.Fatal(err)
 	}
+	back.Env = c.Env // which does not travel
 	if d := cmp.Diff(c, &back, opts...); d != "" {
 		t.Errorf("through JSON, -before +after:\n%s", d)
 	}
@@ -406,6 +408,9 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := c.Batches[0]
+	if d := cmp.Diff(map[string]string{"BUCKET": "curation", "N": "50", "EMPTY": "", "D": "0.25"}, c.Env); d != "" {
+		t.Errorf("Env, -want +got:\n%s", d)
+	}
 	got := []any{c.Workspace, b.Size, b.Dedupe.Distance, b.Where}
 	want := []any{"s3://curation/w?region=", 50, 0.25, "ripe_apples_match AND text <> '${N} $N'"}
 	if d := cmp.Diff(want, got); d != "" {
