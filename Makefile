@@ -55,6 +55,11 @@ interop: ## compare models, vectors, scores, tables and indexes with Python's
 	@echo 'interop    the workspace of the demo, read by other programs'
 	@testdata/interop/run.sh $(DEMO_WORKSPACE) $(DEMO_CONFIG)
 
+.PHONY: test-cloud
+test-cloud: ## run the stores' and tables' suites on emulators of Google's and Azure's storage (needs npm)
+	@./setup.sh cloud
+	@. ./env.sh && python3 testdata/cloud.py ./io/store ./io/table
+
 .PHONY: lint
 lint: ## check format, vet, staticcheck, go.mod, shell scripts and the example configs
 	@./setup.sh lint

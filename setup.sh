@@ -6,6 +6,7 @@
 #   ./setup.sh test     and what `make test` needs: an S3 server, the Python peers
 #   ./setup.sh lint     and what `make lint` needs: shellcheck, staticcheck
 #   ./setup.sh argo     and the argo command for `make argo-lint`
+#   ./setup.sh cloud    and emulators of Google's and Azure's storage for `make test-cloud` (needs npm)
 #
 # Every step says what it does, does nothing when its result is there, and
 # fetches nothing twice. Outside .deps it touches only what apt and the loader
@@ -19,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 umask 022
 
 readonly ROOT=$PWD D=$PWD/.deps ORT=1.32.0
-readonly VERSITYGW=v1.8.0 STATICCHECK=v0.8.2 ARGO=v3.6.10
+readonly VERSITYGW=v1.8.0 STATICCHECK=v0.8.2 ARGO=v3.6.10 FAKE_GCS=v1.56.1 AZURITE=3.35.0
 readonly FAISS_CRATE=0.7.0 FAISS_CRATE_SHA256=c4a8fa67f7070bb81f41dc71c98813b3e40a66bedab12d6c2ac2af50f0837a7e
 readonly WHEELS=$D/cache/wheels DEBS=$D/cache/debs
 readonly NEED=(g++ libopenblas-dev libfaiss-dev libjpeg62-turbo-dev libdeflate-dev)
@@ -417,6 +418,21 @@ argo() {
 	stamp argo "$ARGO"
 }
 
+azurite() {
+	if [[ -d $D/azurite ]] && fresh azurite "$AZURITE"; then
+		note "there: .deps/azurite $AZURITE"
+		return
+	fi
+	command -v npm >/dev/null || die 'there is no npm: apt-get install -y nodejs npm'
+	note "installing azurite $AZURITE"
+	rm -rf "$D/azurite" "$D/azurite.new"
+	mkdir "$D/azurite.new"
+	# Its dependencies name peers that npm 7 and later refuse otherwise.
+	quiet npm install --prefix "$D/azurite.new" --legacy-peer-deps --no-audit --no-fund --ignore-scripts "azurite@$AZURITE"
+	mv "$D/azurite.new" "$D/azurite"
+	stamp azurite "$AZURITE"
+}
+
 # ---- the steps in order
 
 # What `. ./env.sh` adds to the environment; nothing as root, where /usr/local holds it all.
@@ -459,13 +475,13 @@ core() {
 main() {
 	local what=${1:-core}
 	case $what in
-	core | demo | test | lint | argo) ;;
+	core | demo | test | lint | argo | cloud) ;;
 	-h | --help | help)
 		sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
 		return
 		;;
 	*)
-		say "setup.sh: what is \"$what\"? One of core, demo, test, lint, argo; -h explains." >&2
+		say "setup.sh: what is \"$what\"? One of core, demo, test, lint, argo, cloud; -h explains." >&2
 		exit 2
 		;;
 	esac
@@ -495,6 +511,12 @@ main() {
 	argo)
 		step argo 'the argo command, to check the workflow templates' 'Go modules must be reachable (go env GOPROXY).'
 		argo
+		;;
+	cloud)
+		step gcs 'fake-gcs-server, an emulator of Google Cloud Storage' 'Go modules must be reachable (go env GOPROXY).'
+		go_tool fake-gcs-server github.com/fsouza/fake-gcs-server "$FAKE_GCS"
+		step azure 'azurite, an emulator of Azure Blob Storage' 'npm packages must be reachable.'
+		azurite
 		;;
 	esac
 	STEP=''
