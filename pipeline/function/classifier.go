@@ -5,8 +5,10 @@ import (
 	"math"
 )
 
-// classifierL2 is the weight of ½|w|² beside the mean loss of a row.
-const classifierL2 = 0.01
+// classifierL2 is the weight of ½|w|² beside the weighted mean loss. On pictures
+// (classes of 1 to 30 %, 3 to 20 anchors) average precision hardly moves from 1
+// to 0.1 and falls below 0.01; the smaller weight spreads the outputs wider.
+const classifierL2 = 0.1
 
 // fitClassifier fits a logistic regression in the whitened space, where every
 // direction of the corpus counts alike up to the ridge. Positives make half of
@@ -109,11 +111,14 @@ func (l *logistic) fit() (w []float64, bias float64, err error) {
 		l.newtonStep(gradient, curve, step, along, min(0.1, size/first))
 		// Halve the step until the loss falls enough (Armijo).
 		slope := dot64(gradient, step)
+		if -slope <= 1e-15*loss { // what is left to gain is less than the loss' rounding
+			return x[:l.dim], x[l.dim], nil
+		}
 		l.product(step, along)
 		before, t := loss, 1.0
 		for try := 0; ; try++ {
 			loss = l.lossAt(x, step, margin, along, t)
-			if loss <= before+1e-4*t*slope+1e-15 {
+			if loss <= before+1e-4*t*slope+1e-15*before {
 				break
 			}
 			if try == 40 {
