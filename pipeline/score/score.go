@@ -33,7 +33,8 @@ type Part interface {
 }
 
 // Scores are rows with the scores that exist of them: Columns[c][i] is the
-// score of row i in column c of Kept.Columns.
+// score of row i in column c of Kept.Columns. Without ids the rows are the
+// parts' rows, one for one.
 type Scores struct {
 	AssetID []string
 	Version []string
@@ -41,8 +42,8 @@ type Scores struct {
 }
 
 // Kept are the columns of functions that have not changed. Rows yields them in
-// the order of the parts' rows. It may hold rows that the parts do not have
-// (they are dropped), not the other way round. What a yield holds is Rows'
+// the order of the parts' rows. With ids it may hold rows that the parts do not
+// have (they are dropped), not the other way round. What a yield holds is Rows'
 // again when the next one is asked for.
 type Kept struct {
 	Columns []string
@@ -67,11 +68,14 @@ type Task struct {
 	Count     func(rows int64)   // progress, from one goroutine; may be nil
 }
 
-// KeptError says that the kept scores lack a row, so the task must be run
-// again without them.
-type KeptError struct{ AssetID string }
+// KeptError says that the kept scores lack a row, or have one too many, so the
+// task must be run again without them.
+type KeptError struct{ AssetID string } // "" for one too many
 
 func (e *KeptError) Error() string {
+	if e.AssetID == "" {
+		return "the scores to keep have more rows than there are to score; score everything anew"
+	}
 	return fmt.Sprintf("the scores to keep have no row for %s in its place; score everything anew", e.AssetID)
 }
 
@@ -256,6 +260,9 @@ func (r *run) write(ctx context.Context, queues []chan *chunk, from []int, sink 
 		}
 		<-r.begun
 	}
+	if err := kept.end(); err != nil {
+		return rows, err
+	}
 	return rows, ctx.Err()
 }
 
@@ -290,7 +297,8 @@ type keptReader struct {
 	next func() (Scores, error, bool)
 	stop func()
 	s    Scores
-	at   int
+	at   int         // the next row of s …
+	n    int         // … which has so many
 	cols [][]float32 // of the rows asked for
 }
 
@@ -311,8 +319,8 @@ func (k *keptReader) read(ids, versions []string) error {
 		return nil
 	}
 	for i, id := range ids {
-		for k.at == len(k.s.AssetID) || k.s.AssetID[k.at] != id || k.s.Version[k.at] != versions[i] {
-			if k.at < len(k.s.AssetID) {
+		for !k.matches(id, versions[i]) {
+			if k.at < k.n {
 				k.at++ // a row that is gone
 				continue
 			}
@@ -330,6 +338,28 @@ func (k *keptReader) read(ids, versions []string) error {
 	return nil
 }
 
+func (k *keptReader) matches(id, version string) bool {
+	return k.at < k.n && (k.s.AssetID == nil || k.s.AssetID[k.at] == id && k.s.Version[k.at] == version)
+}
+
+// end checks that rows without ids are used up.
+func (k *keptReader) end() error {
+	if k.next == nil {
+		return nil
+	}
+	for k.at == k.n {
+		if err := k.load(); errors.Is(err, errEnd) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	if k.s.AssetID == nil {
+		return &KeptError{}
+	}
+	return nil
+}
+
 var errEnd = errors.New("no more rows")
 
 func (k *keptReader) load() error {
@@ -342,11 +372,15 @@ func (k *keptReader) load() error {
 	case len(s.Version) != len(s.AssetID) || len(s.Columns) != len(k.cols):
 		return fmt.Errorf("read the scores to keep: %d ids, %d versions and %d columns of %d", len(s.AssetID), len(s.Version), len(s.Columns), len(k.cols))
 	}
+	n := len(s.AssetID)
+	if s.AssetID == nil && len(s.Columns) > 0 {
+		n = len(s.Columns[0])
+	}
 	for _, c := range s.Columns {
-		if len(c) != len(s.AssetID) {
-			return fmt.Errorf("read the scores to keep: a column of %d scores for %d rows", len(c), len(s.AssetID))
+		if len(c) != n {
+			return fmt.Errorf("read the scores to keep: a column of %d scores for %d rows", len(c), n)
 		}
 	}
-	k.s, k.at = s, 0
+	k.s, k.at, k.n = s, 0, n
 	return nil
 }

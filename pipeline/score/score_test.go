@@ -214,7 +214,29 @@ func TestRunKeepsColumns(t *testing.T) {
 			}
 		}
 	}
+	// Without ids the rows must be those of the parts, one for one.
+	positional := func(n int) *Kept {
+		k := keptRows(n, 41, none, "a")
+		rows := k.Rows
+		k.Rows = func(yield func(Scores, error) bool) {
+			for s, err := range rows {
+				if !yield(Scores{Columns: s.Columns}, err) {
+					return
+				}
+			}
+		}
+		return k
+	}
+	var s sink
+	if rows, err := Run(t.Context(), Task{Dim: dim, Parts: ps, Columns: []string{"a"}, Kept: positional(450)}, &s); err != nil || rows != 450 || s.cols[0][300] != 3000 {
+		t.Errorf("by position: %d rows, %v", rows, err)
+	}
 	var kept *KeptError
+	for n, id := range map[int]string{451: "", 600: "", 449: "id00499"} {
+		if _, err := Run(t.Context(), Task{Dim: dim, Parts: ps, Columns: []string{"a"}, Kept: positional(n)}, &sink{}); !errors.As(err, &kept) || kept.AssetID != id {
+			t.Errorf("%d rows by position: %v", n, err)
+		}
+	}
 	_, err := Run(t.Context(), Task{Dim: dim, Parts: ps, Columns: []string{"a"}, Kept: keptRows(600, 41, func(i int) bool { return i == 203 }, "a")}, &sink{})
 	if !errors.As(err, &kept) || kept.AssetID != "id00203" {
 		t.Errorf("a row without kept scores: %v", err)
