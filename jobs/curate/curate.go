@@ -310,3 +310,13 @@ type picked struct {
 	rows   []*manifest.BatchRow
 	funnel manifest.Funnel
 }
+
+// Sheet is the page to open: the contact sheet, else the batch's folder.
+func (b Batch) Sheet() string {
+	for _, f := range b.Files {
+		if strings.HasSuffix(f, ".html") {
+			return f
+		}
+	}
+	return b.Dir
+}

@@ -53,7 +53,7 @@ func labelbox(o *configs.Labelbox) manifest.LabelboxOptions {
 	}
 	out.Priority = o.Priority
 	if o.Consensus != nil {
-		out.Consensus = &manifest.LabelboxConsensus{NumberOfLabels: o.Consensus.Labels, CoveragePercentage: o.Consensus.Coverage}
+		out.Consensus = &manifest.LabelboxConsensus{Labels: o.Consensus.Labels, Coverage: o.Consensus.Coverage}
 	}
 	out.Metadata = o.Metadata
 	return out

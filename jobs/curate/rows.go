@@ -130,15 +130,15 @@ func (r *rows) thresholds(ctx context.Context) error {
 		switch {
 		case t.Is(function.RuleNumber):
 			f.Threshold = t.Value
-		case t.Is(function.RulePercentile):
-			err = r.db.Row(ctx, fmt.Sprintf("SELECT quantile_disc(%s, %v) FROM %s", col, t.Value/100, from), []any{&f.Threshold})
 		case t.Is(function.RuleTop):
 			// Rows that no batch can take any more do not use up the K places.
 			err = r.db.Row(ctx, fmt.Sprintf(`SELECT coalesce(min(x), 'infinity'::FLOAT) FROM (SELECT %s AS x FROM %s s
 				WHERE NOT EXISTS (FROM batched b WHERE b.asset_id = s.asset_id) AND NOT EXISTS (FROM labels l WHERE l.asset_id = s.asset_id)
 				ORDER BY x DESC LIMIT %d)`, col, from, int64(t.Value)), []any{&f.Threshold})
-		case t.Is(function.RuleAuto):
-			f.Threshold, err = r.auto(ctx, col, from)
+		case t.Is(function.RuleAuto), t.Is(function.RulePercentile):
+			var cut function.Cut
+			cut, err = t.Resolve(r.scores(ctx, col, from))
+			f.Threshold = cut.Threshold
 		default:
 			return &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: "threshold " + t.String() + " is not supported yet", Fix: "write auto, a number, {percentile: 99.5} or {top: 500}"}}}
 		}
@@ -152,6 +152,29 @@ func (r *rows) thresholds(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// scores streams one column of scores, in blocks.
+func (r *rows) scores(ctx context.Context, col, from string) function.Scan {
+	return func(yield func([]float32) error) error {
+		buf := make([]float32, 0, 4096)
+		err := r.db.Each(ctx, fmt.Sprintf("SELECT %s FROM %s", col, from), func(scan func(...any) error) error {
+			var x float64
+			if err := scan(&x); err != nil {
+				return err
+			}
+			if buf = append(buf, float32(x)); len(buf) < cap(buf) {
+				return nil
+			}
+			err := yield(buf)
+			buf = buf[:0]
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return yield(buf)
+	}
 }
 
 func number(x float64) string {

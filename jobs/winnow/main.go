@@ -23,7 +23,7 @@ import (
 // version is set by the linker: -X main.version=…
 var version = ""
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(command(os.Args[1:])) }
 
 const about = `Curate batches for labeling from buckets of images and texts.
 
@@ -35,7 +35,7 @@ Exit status: 0 done (nothing to do included), 1 failed, 2 usage or config, 3 don
 were rejected or a batch is short, 5 a fault that a retry may not meet, 11 another run holds the
 lock, 130 or 143 interrupted.`
 
-func run(args []string) int {
+func command(args []string) int {
 	var c cli
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("winnow"), kong.Description(about), kong.UsageOnError(),

@@ -17,6 +17,7 @@ import (
 	"winnow/io/store"
 	"winnow/io/table"
 	"winnow/jobs/internal/job"
+	"winnow/models"
 )
 
 // Roots of the tables and folders of a workspace.
@@ -59,10 +60,12 @@ type Workspace struct {
 	Store  *store.Store
 	Cache  string // folder for copies of remote objects
 
-	live   map[string]*Live // by embedding, until Forget
-	loaded map[string]int64 // versions of the tables in db, until Forget
-	db     *query.DB
-	dbTemp string
+	specs   map[string]*models.Spec // by the name in the config
+	fetcher *store.Fetcher
+	live    map[string]*Live // by embedding, until Forget
+	loaded  map[string]int64 // versions of the tables in db, until Forget
+	db      *query.DB
+	dbTemp  string
 }
 
 // Open loads the config and opens its workspace. Nothing is written yet.
@@ -106,6 +109,9 @@ func (w *Workspace) Close() error {
 	var err error
 	if w.db != nil {
 		err = errors.Join(w.db.Close(), os.RemoveAll(w.dbTemp))
+	}
+	if w.fetcher != nil {
+		err = errors.Join(err, w.fetcher.Close())
 	}
 	return errors.Join(err, w.Store.Close())
 }

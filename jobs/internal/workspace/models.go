@@ -1,0 +1,118 @@
+package workspace
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	_ "image/gif" // formats whose size a thumbnail asks for
+	"image/jpeg"
+	_ "image/png"
+	"strings"
+	"time"
+
+	_ "golang.org/x/image/bmp"
+	_ "golang.org/x/image/tiff"
+	_ "golang.org/x/image/webp"
+
+	"winnow/configs"
+	"winnow/io/manifest"
+	"winnow/io/store"
+	"winnow/models"
+	modelimage "winnow/models/image"
+)
+
+// Spec loads the model spec of an embedding, once.
+func (w *Workspace) Spec(e configs.Embedding) (*models.Spec, error) {
+	if sp := w.specs[e.Model]; sp != nil {
+		return sp, nil
+	}
+	sp, err := models.Load(e.Model)
+	if err != nil {
+		return nil, fmt.Errorf("embedding %s: %w", e.Name, err)
+	}
+	if w.specs == nil {
+		w.specs = map[string]*models.Spec{}
+	}
+	w.specs[e.Model] = sp
+	return sp, nil
+}
+
+// Model loads the model of an embedding. The caller closes it.
+func (w *Workspace) Model(_ context.Context, name string) (*models.Model, error) {
+	e, err := w.Embedding(name)
+	if err != nil {
+		return nil, err
+	}
+	sp, err := w.Spec(e)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	m, err := models.New(sp, models.Options{Device: w.Config.Device, Limits: w.imageLimits()})
+	if err != nil {
+		return nil, fmt.Errorf("embedding %s: %w", name, err)
+	}
+	w.App.Log.Sugar().Debugf("loaded model %s in %v, %d sessions", sp.Name, time.Since(begin).Round(time.Millisecond), m.Sessions())
+	return m, nil
+}
+
+func (w *Workspace) imageLimits() modelimage.Limits {
+	return modelimage.Limits{Bytes: int64(w.Config.Limits.Bytes), Pixels: w.Config.Limits.Pixels}
+}
+
+// Fetcher reads assets from the places that the sources allow.
+func (w *Workspace) Fetcher() *store.Fetcher {
+	if w.fetcher == nil {
+		var allow []string
+		for _, s := range w.Config.Sources {
+			allow = append(allow, s.Allow...)
+		}
+		w.fetcher = store.NewFetcher(store.FetchOptions{Allow: allow, MaxBytes: int64(w.Config.Limits.Bytes), Timeout: time.Duration(w.Config.Limits.Timeout)})
+	}
+	return w.fetcher
+}
+
+// Show is the address of an object of the workspace for people: a path in a
+// folder, else a URL.
+func (w *Workspace) Show(key string) string {
+	if p, ok := w.Store.Path(key); ok {
+		return p
+	}
+	url, _, _ := strings.Cut(w.Store.URL(), "?")
+	return strings.TrimSuffix(url, "/") + "/" + key
+}
+
+// Thumb makes a thumbnail of a batch's row.
+func (w *Workspace) Thumb(ctx context.Context, row *manifest.BatchRow) ([]byte, error) {
+	data, err := w.Fetcher().Fetch(ctx, row.URI)
+	if err != nil {
+		return nil, err
+	}
+	cfg, _, err := image.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Width < 1 || cfg.Height < 1 {
+		return nil, fmt.Errorf("a picture of %d × %d", cfg.Width, cfg.Height)
+	}
+	const side = manifest.ThumbPixels
+	scale := min(1, side/float64(max(cfg.Width, cfg.Height)))
+	o := modelimage.Options{Width: max(1, int(float64(cfg.Width)*scale)), Height: max(1, int(float64(cfg.Height)*scale)), Filter: modelimage.Bicubic, Fast: true}
+	d, err := modelimage.NewDecoder(o, w.imageLimits())
+	if err != nil {
+		return nil, err
+	}
+	rgb := make([]byte, d.Size())
+	if err := d.Decode(ctx, data, rgb); err != nil {
+		return nil, err
+	}
+	im := image.NewRGBA(image.Rect(0, 0, o.Width, o.Height))
+	for i := range o.Width * o.Height {
+		copy(im.Pix[4*i:], rgb[3*i:3*i+3])
+		im.Pix[4*i+3] = 255
+	}
+	var out bytes.Buffer
+	err = jpeg.Encode(&out, im, &jpeg.Options{Quality: 82})
+	return out.Bytes(), err
+}
