@@ -207,18 +207,20 @@ func TestFitProperties(t *testing.T) {
 					}
 				}
 			}
-			heavier := func(vs []Vector) []Vector {
-				vs = slices.Clone(vs)
-				for i := range vs {
-					vs[i].Weight *= 4
+			for _, factor := range []float64{4, 1e-9, 1e9} {
+				heavier := func(vs []Vector) []Vector {
+					vs = slices.Clone(vs)
+					for i := range vs {
+						vs[i].Weight *= factor
+					}
+					return vs
 				}
-				return vs
+				scale := 1.0
+				if combine == Sum {
+					scale = factor
+				}
+				check("scaling all weights", heavier(pos), heavier(neg), scale, 1e-6)
 			}
-			scale := 1.0
-			if combine == Sum {
-				scale = 4
-			}
-			check("scaling all weights", heavier(pos), heavier(neg), scale, 1e-6)
 			shuffled := slices.Clone(pos)
 			rng.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 			check("the order of anchors", shuffled, neg, 1, 0)

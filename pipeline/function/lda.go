@@ -159,7 +159,7 @@ func chooseLambda(pos *anchors, away []float64, st *Statistics, b *basis) float6
 	}
 	best := 0
 	for l, r := range lo.rank {
-		if r <= lo.rank[best]+1e-9 {
+		if r <= lo.rank[best]+1e-9*lo.total { // equal but for rounding
 			best = l
 		}
 	}
