@@ -1,30 +1,166 @@
 package models
 
 import (
-	"fmt"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"winnow/models/image"
 )
 
-// CheckFiles finds the files of the spec and takes their hashes anew, also where
-// New would trust what it remembers of them. It returns their paths.
-func (s *Spec) CheckFiles() ([]string, error) {
-	files := []File{s.File}
+var (
+	nameForm   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]*$`)
+	sha256Form = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+)
+
+// check finds what is wrong with a spec that was read without problems.
+func (s *Spec) check(d *decoder) {
+	if !nameForm.MatchString(s.Name) {
+		d.wrong("name", "use letters, digits, '.', '-' and '_'", "name is %q", s.Name)
+	}
+	oneOf(d, "kind", s.Kind, Image, Text)
+	d.checkFile("model", s.Model.File, &s.Model.SHA256)
+	s.checkInputs(d)
+	if s.Output == "" {
+		d.wrong("output", "name the model's output tensor", "output is missing")
+	}
+	oneOf(d, "pooling", s.Pooling, PoolNone, PoolCLS, PoolMean)
+	oneOf(d, "normalize", s.Normalize, "l2", "none")
+	if s.Dim < 1 || s.Dim > 1<<16 {
+		d.wrong("dim", "write the length of the model's vectors", "dim is %d", s.Dim)
+	}
+	if s.Batch.CPU < 1 || s.Batch.GPU < 1 || s.Batch.CPU > 4096 || s.Batch.GPU > 4096 {
+		d.wrong("batch", "sizes are 1 to 4096", "batch has a size of %d or %d", s.Batch.CPU, s.Batch.GPU)
+	}
+	if (s.Image != nil) != (s.Kind == Image) && s.Kind != "" {
+		d.wrong("image", "a spec of kind image has one, others have not", "the section image does not fit kind %s", s.Kind)
+	}
+	if (s.Text != nil) != (s.Kind == Text) && s.Kind != "" {
+		d.wrong("text", "a spec of kind text has one, others have not", "the section text does not fit kind %s", s.Kind)
+	}
+	if s.Image != nil {
+		s.Image.check(d)
+	}
 	if s.Text != nil {
-		files = append(files, File{s.Text.Tokenizer.Path, s.Text.Tokenizer.SHA256})
+		s.Text.check(d)
 	}
-	var paths []string
-	for _, f := range files {
-		path, err := s.find(f.Path)
-		if err != nil {
-			return paths, err
-		}
-		got, err := hashFile(path)
-		if err != nil {
-			return paths, fmt.Errorf("model %s: %w", s.Name, err)
-		}
-		if got != f.SHA256 {
-			return paths, fmt.Errorf("model %s: %s has sha256 %s, its spec says %s; it is damaged or another version: run make setup, or correct the spec", s.Name, path, got, f.SHA256)
-		}
-		paths = append(paths, path)
+}
+
+// checkFile checks a file and its hash.
+func (d *decoder) checkFile(path, file string, sum *string) {
+	if file == "" {
+		d.wrong(join(path, "file"), "name the file; it is looked for beside the spec first", "%s.file is missing", path)
 	}
-	return paths, nil
+	if !sha256Form.MatchString(*sum) {
+		d.wrong(join(path, "sha256"), "write the 64 digits that sha256sum prints for the file", "%s.sha256 is %q", path, *sum)
+	}
+	*sum = strings.ToLower(*sum)
+}
+
+func (s *Spec) checkInputs(d *decoder) {
+	allowed := map[Role][]string{
+		RoleImage: {"float32"}, RoleIDs: {"int64", "int32"}, RoleMask: {"int64", "int32", "float32"}, RoleTypeIDs: {"int64", "int32"},
+	}
+	roles, need := []Role{RoleIDs, RoleMask, RoleTypeIDs}, RoleIDs
+	if s.Kind == Image {
+		roles, need = []Role{RoleImage}, RoleImage
+	}
+	seen := map[string]bool{}
+	for i, in := range s.Inputs {
+		at := join("inputs", string(rune('0'+i%10)))
+		if in.Name == "" {
+			d.wrong(at, "write the input's name in the ONNX file", "an input has no name")
+		}
+		if !slices.Contains(roles, in.Role) {
+			oneOf(d, at, in.Role, roles...)
+			continue
+		}
+		if !slices.Contains(allowed[in.Role], in.DType) {
+			d.wrong(at, "write one of "+strings.Join(allowed[in.Role], ", "), "the input %s has dtype %q", in.Name, in.DType)
+		}
+		if seen[in.Name] || seen["role "+string(in.Role)] {
+			d.wrong(at, "keep one", "the input %s, or its role %s, is there twice", in.Name, in.Role)
+		}
+		seen[in.Name], seen["role "+string(in.Role)] = true, true
+	}
+	if !seen["role "+string(need)] && s.Kind != "" {
+		d.wrong("inputs", "list the model's inputs with their roles", "no input has the role %s", need)
+	}
+}
+
+func (p *Picture) check(d *decoder) {
+	if p.Size.Height == 0 {
+		d.wrong("image.size", "write the height and width that the model takes", "image.size is missing")
+	}
+	oneOf(d, "image.fit", p.Fit, "squash", "crop")
+	oneOf(d, "image.filter", p.Filter, image.Filters...)
+	oneOf(d, "image.layout", p.Layout, "nchw", "nhwc")
+	oneOf(d, "image.channels", p.Channels, "rgb", "bgr")
+	oneOf(d, "image.alpha", p.Alpha, "white", "drop")
+	oneOf(d, "image.decode", p.Decode, "exact", "fast")
+	side := max(p.Size.Height, p.Size.Width)
+	switch {
+	case p.Fit == "crop" && p.Shortest < side:
+		d.wrong("image.shortest", "the crop cannot be larger than what it is cut from", "image.shortest is %d, image.size needs %d", p.Shortest, side)
+	case p.Fit == "squash" && p.Shortest != 0:
+		d.wrong("image.shortest", "write fit: crop, or remove it", "image.shortest has no meaning with fit: squash")
+	case side > 1<<12 || p.Shortest > 1<<12:
+		d.wrong("image.size", "sides are at most 4096", "image.size is too large")
+	}
+	finite := func(path string, v float64, zero bool) {
+		if math.IsNaN(v) || math.IsInf(v, 0) || v == 0 && !zero {
+			d.wrong(path, "", "%s is %v", path, v)
+		}
+	}
+	finite("image.divide", p.Divide, false)
+	for i := range p.Mean {
+		finite("image.mean", p.Mean[i], true)
+		finite("image.std", p.Std[i], false)
+	}
+}
+
+func (w *Words) check(d *decoder) {
+	oneOf(d, "text.tokenizer.kind", w.Tokenizer.Kind, "sentencepiece")
+	d.checkFile("text.tokenizer", w.Tokenizer.File, &w.Tokenizer.SHA256)
+	if w.MaxTokens < 3 || w.MaxTokens > 1<<16 {
+		d.wrong("text.max_tokens", "write how many tokens the model takes, 3 to 65536", "text.max_tokens is %d", w.MaxTokens)
+	}
+	if w.PadID < 0 {
+		d.wrong("text.pad_id", "ids are 0 or more", "text.pad_id is %d", w.PadID)
+	}
+}
+
+// hash is the fingerprint: of canonical JSON, so that the order of fields, names
+// and places of files do not matter.
+func (s *Spec) hash() string {
+	type object = map[string]any
+	o := object{
+		"format": 1, "model": s.Model.SHA256, "output": s.Output, "pooling": s.Pooling, "normalize": s.Normalize, "dim": s.Dim,
+	}
+	inputs := object{}
+	for _, in := range s.Inputs {
+		inputs[in.Name] = object{"role": in.Role, "dtype": in.DType}
+	}
+	o["inputs"] = inputs
+	if p := s.Image; p != nil {
+		o["image"] = object{
+			"decoder": image.Generation, "height": p.Size.Height, "width": p.Size.Width, "fit": p.Fit, "shortest": p.Shortest, "filter": p.Filter,
+			"divide": p.Divide, "mean": p.Mean, "std": p.Std, "layout": p.Layout, "channels": p.Channels, "alpha": p.Alpha, "exif": p.EXIF, "decode": p.Decode,
+		}
+	}
+	if w := s.Text; w != nil {
+		o["text"] = object{
+			"tokenizer": w.Tokenizer.Kind, "vocabulary": w.Tokenizer.SHA256, "max_tokens": w.MaxTokens, "bos": w.BOS, "eos": w.EOS, "prefix": w.Prefix, "pad_id": w.PadID,
+		}
+	}
+	b, err := json.Marshal(o) // keys in order
+	if err != nil {
+		panic(err) // numbers were checked to be finite
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }

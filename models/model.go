@@ -8,7 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"sync"
+	"strings"
 	"unicode/utf8"
 
 	"winnow/models/image"
@@ -20,152 +20,230 @@ import (
 
 // Options say where and within which limits a model runs.
 type Options struct {
-	Device   string // auto (default), cpu, cuda or cuda:N
-	Sessions int    // default: one a core
-	Limits   image.Limits
+	Device   string       // auto (or empty), cpu, cuda or cuda:N
+	Sessions int          // runs at one time; 0 is one a core, and two a GPU
+	Limits   image.Limits // of one picture; Bytes bounds texts too
 }
 
 // Model is a loaded model. It implements embed.Model and is safe for concurrent
 // use.
 type Model struct {
-	spec      *Spec
-	sessions  chan *onnx.Session
-	n         int
-	decoder   *image.Decoder
-	tok       text.Tokenizer
-	pixels    sync.Pool // *pixels
-	scale     [3]float32
-	shift     [3]float32
-	inputs    []string
-	floatMask bool
+	spec    *Spec
+	session *onnx.Session
+	slots   chan *slot // one for each run at a time
+
+	decoder  *image.Decoder
+	tok      text.Tokenizer
+	maxBytes int64
+	pixels   chan *pixels // pictures' buffers that wait for reuse
+	table    [3][256]float32
+
+	fixedRows   int // batch size that the model insists on, or 0
+	fixedTokens int // tokens that the model insists on, or 0
+	outRank     int // dimensions of the output, 0 where the file does not say
 }
 
 var _ embed.Model = (*Model)(nil)
 
-// New loads a model: its files are found and verified, and one session a core is
-// opened.
-func New(s *Spec, o Options) (_ *Model, err error) {
-	path, err := s.find(s.File.Path)
+// New loads a model: its files are found and their hashes checked, and the spec is
+// compared with what the ONNX file says of itself.
+func New(s *Spec, o Options) (*Model, error) {
+	paths, err := s.locate(false)
 	if err != nil {
 		return nil, err
 	}
-	if err := verify(path, s.File.SHA256); err != nil {
+	m := &Model{spec: s}
+	graph, err := onnx.Inspect(paths[0])
+	if err == nil {
+		err = m.checkGraph(graph)
+	}
+	if err == nil && s.Kind == Image {
+		err = m.setImage(o.Limits)
+	}
+	if err == nil && s.Kind == Text {
+		err = m.setText(paths[1], o.Limits)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", s.Name, err)
 	}
-	m := &Model{spec: s, n: o.Sessions}
-	if m.n <= 0 {
-		m.n = runtime.GOMAXPROCS(0)
+	names := make([]string, len(s.Inputs))
+	for i, in := range s.Inputs {
+		names[i] = in.Name
 	}
-	if err := m.prepare(o); err != nil {
+	m.session, err = onnx.Open(paths[0], onnx.Options{Device: o.Device, Inputs: names, Output: s.Output, Varying: s.Kind == Text})
+	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", s.Name, err)
 	}
-	if err := m.checkTensors(path); err != nil {
-		return nil, fmt.Errorf("model %s: %w", s.Name, err)
-	}
-	m.sessions = make(chan *onnx.Session, m.n)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, m.Close())
+	n := o.Sessions
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+		if m.gpu() {
+			n = 2 // one fills its tensors while the other runs
 		}
-	}()
-	for range m.n {
-		sess, err := onnx.Open(path, m.inputs, []string{s.Output}, o.Device)
-		if err != nil {
-			return nil, err
-		}
-		m.sessions <- sess
 	}
+	m.slots = make(chan *slot, n)
+	for range n {
+		m.slots <- &slot{}
+	}
+	m.pixels = make(chan *pixels, 2*n*m.BatchSize())
 	return m, nil
 }
 
-// prepare makes the decoder or the tokenizer, and the list of inputs.
-func (m *Model) prepare(o Options) (err error) {
-	s := m.spec
-	if s.Kind == Image {
-		m.inputs = []string{s.Inputs.Image}
-		for c := range 3 {
-			m.scale[c], m.shift[c] = float32(s.Image.Std[c]), float32(s.Image.Mean[c])
-		}
-		size := 3 * s.Image.Width * s.Image.Height
-		m.pixels.New = func() any { return &pixels{b: make([]byte, size), m: m} }
-		m.decoder, err = image.NewDecoder(s.Image.options(), o.Limits)
-		return err
-	}
-	for _, in := range []string{s.Inputs.IDs, s.Inputs.Mask, s.Inputs.TypeIDs} {
-		if in != "" {
-			m.inputs = append(m.inputs, in)
+func (m *Model) setImage(l image.Limits) (err error) {
+	p := m.spec.Image
+	m.decoder, err = image.NewDecoder(image.Options{
+		Height: p.Size.Height, Width: p.Size.Width, Crop: p.Fit == "crop", Shortest: p.Shortest, Filter: p.Filter,
+		EXIF: p.EXIF, DropAlpha: p.Alpha == "drop", Fast: p.Decode == "fast",
+	}, l)
+	// In single precision and in this order, as numpy and torchvision do it.
+	for c := range m.table {
+		for v := range m.table[c] {
+			m.table[c][v] = (float32(v)/float32(p.Divide) - float32(p.Mean[c])) / float32(p.Std[c])
 		}
 	}
-	path, err := s.find(s.Text.Tokenizer.Path)
-	if err != nil {
-		return err
-	}
-	if err := verify(path, s.Text.Tokenizer.SHA256); err != nil {
-		return err
-	}
+	return err
+}
+
+func (m *Model) setText(path string, l image.Limits) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	m.tok, err = text.NewUnigram(data, text.Options{BOS: s.Text.AddBOS, EOS: s.Text.AddEOS, MaxTokens: s.Text.MaxTokens})
-	return err
+	w := m.spec.Text
+	most := w.MaxTokens
+	if m.fixedTokens > 0 {
+		most = min(most, m.fixedTokens)
+	}
+	if m.maxBytes = l.Bytes; m.maxBytes <= 0 {
+		m.maxBytes = 16 << 20
+	}
+	u, err := text.NewUnigram(data, text.Options{BOS: w.BOS, EOS: w.EOS, MaxTokens: most})
+	if err != nil {
+		return fmt.Errorf("tokenizer %s: %w", path, err)
+	}
+	m.tok = u
+	return nil
 }
 
-// checkTensors compares the names in the spec with the model's.
-func (m *Model) checkTensors(path string) error {
-	in, out, err := onnx.Inspect(path)
-	if err != nil {
-		return err
-	}
-	var have []string
-	for _, i := range in {
-		have = append(have, i.Name)
-		if i.Name == m.spec.Inputs.Mask {
-			m.floatMask = i.Type == "float32"
-		}
-		if !slices.Contains(m.inputs, i.Name) {
-			return fmt.Errorf("the model has an input %q that the spec does not name; add it under inputs", i.Name)
+// checkGraph compares the spec with the model's own inputs and outputs.
+func (m *Model) checkGraph(g *onnx.Graph) error {
+	s := m.spec
+	var errs []error
+	for _, have := range g.Inputs {
+		if !slices.ContainsFunc(s.Inputs, func(in Input) bool { return in.Name == have.Name }) {
+			errs = append(errs, fmt.Errorf("the model has an input %v that the spec does not name; add it under inputs", have))
 		}
 	}
-	for _, want := range m.inputs {
-		if !slices.Contains(have, want) {
-			return fmt.Errorf("the model has no input %q; it has %q", want, have)
+	for _, in := range s.Inputs {
+		i := slices.IndexFunc(g.Inputs, func(v onnx.Value) bool { return v.Name == in.Name })
+		if i < 0 {
+			errs = append(errs, fmt.Errorf("the model has no input %q; it has %s", in.Name, list(g.Inputs)))
+			continue
+		}
+		errs = append(errs, m.checkInput(in, g.Inputs[i]))
+	}
+	i := slices.IndexFunc(g.Outputs, func(v onnx.Value) bool { return v.Name == s.Output })
+	if i < 0 {
+		return errors.Join(append(errs, fmt.Errorf("the model has no output %q; it has %s", s.Output, list(g.Outputs)))...)
+	}
+	out := g.Outputs[i]
+	m.outRank = len(out.Dims)
+	if out.DType != "float32" {
+		errs = append(errs, fmt.Errorf("the output %v is not float32", out))
+	}
+	return errors.Join(append(errs, s.checkOutput(out))...)
+}
+
+// checkOutput compares dim and pooling with the output's shape, as far as the file
+// states it.
+func (s *Spec) checkOutput(out onnx.Value) error {
+	if len(out.Dims) < 2 {
+		return nil
+	}
+	size := int64(1) // of what must be dim numbers: all but the batch, or the last
+	from := 1
+	if s.Pooling != PoolNone {
+		from = len(out.Dims) - 1
+		if len(out.Dims) != 3 {
+			return fmt.Errorf("pooling %s needs an output of [batch, tokens, dim], and this is %v", s.Pooling, out)
 		}
 	}
-	have = nil
-	for _, o := range out {
-		have = append(have, o.Name)
+	for i := from; i < len(out.Dims); i++ {
+		n := out.Size(i)
+		if n < 0 {
+			return nil
+		}
+		size *= n
 	}
-	if !slices.Contains(have, m.spec.Output) {
-		return fmt.Errorf("the model has no output %q; it has %q", m.spec.Output, have)
+	if size != int64(s.Dim) {
+		return fmt.Errorf("the output %v does not give vectors of dim %d; correct dim or pooling in the spec", out, s.Dim)
 	}
 	return nil
 }
 
-// Close frees the sessions. No method may be called after.
-func (m *Model) Close() error {
-	var err error
-	for {
-		select {
-		case s := <-m.sessions:
-			err = errors.Join(err, s.Close())
-		default:
-			return err
+func list(values []onnx.Value) string {
+	names := make([]string, len(values))
+	for i, v := range values {
+		names[i] = v.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+func (m *Model) checkInput(in Input, have onnx.Value) error {
+	if have.DType != in.DType {
+		return fmt.Errorf("the input %v is not %s as the spec says", have, in.DType)
+	}
+	if n := have.Size(0); n > 0 {
+		m.fixedRows = int(n)
+	}
+	if in.Role != RoleImage {
+		if n := have.Size(1); n > 0 {
+			m.fixedTokens = int(n)
+		}
+		return nil
+	}
+	p := m.spec.Image
+	want := []int64{-1, 3, int64(p.Size.Height), int64(p.Size.Width)}
+	if p.Layout == "nhwc" {
+		want = []int64{-1, int64(p.Size.Height), int64(p.Size.Width), 3}
+	}
+	for i, w := range want[1:] {
+		if n := have.Size(i + 1); len(have.Dims) != 4 || n > 0 && n != w {
+			return fmt.Errorf("the input %v does not take pictures of %d × %d in the layout %s; correct image.size or image.layout in the spec", have, p.Size.Height, p.Size.Width, p.Layout)
 		}
 	}
+	return nil
 }
+
+// Close waits for runs that go on and frees the model. No method may be called
+// after.
+func (m *Model) Close() error { return m.session.Close() }
 
 // Spec is the model's spec.
 func (m *Model) Spec() *Spec { return m.spec }
+
+// Device is where the model runs: cpu or cuda:N. With Options.Device auto this says
+// what was chosen.
+func (m *Model) Device() string { return m.session.Device() }
+
+func (m *Model) gpu() bool { return strings.HasPrefix(m.session.Device(), "cuda") }
 
 // Dim implements embed.Model.
 func (m *Model) Dim() int { return m.spec.Dim }
 
 // BatchSize implements embed.Model.
-func (m *Model) BatchSize() int { return m.spec.Batch }
+func (m *Model) BatchSize() int {
+	switch {
+	case m.fixedRows > 0:
+		return m.fixedRows
+	case m.gpu():
+		return m.spec.Batch.GPU
+	}
+	return m.spec.Batch.CPU
+}
 
 // Sessions implements embed.Model.
-func (m *Model) Sessions() int { return m.n }
+func (m *Model) Sessions() int { return cap(m.slots) }
 
 // pixels is a decoded picture: height × width × 3 bytes.
 type pixels struct {
@@ -173,8 +251,14 @@ type pixels struct {
 	m *Model
 }
 
-func (*pixels) Len() int   { return 0 }
-func (p *pixels) Release() { p.m.pixels.Put(p) }
+func (*pixels) Len() int { return 0 }
+
+func (p *pixels) Release() {
+	select {
+	case p.m.pixels <- p:
+	default: // enough wait already
+	}
+}
 
 // tokens is a tokenised text.
 type tokens []int64
@@ -182,185 +266,52 @@ type tokens []int64
 func (t tokens) Len() int { return len(t) }
 func (tokens) Release()   {}
 
-// Prepare implements embed.Model: it decodes a picture or tokenises a text.
+// Prepare implements embed.Model: it decodes a picture or tokenises a text, which
+// are data.
 func (m *Model) Prepare(ctx context.Context, _ pipeline.Item, data []byte) (embed.Input, error) {
-	if m.spec.Kind == Image {
-		p := m.pixels.Get().(*pixels)
-		if err := m.decoder.Decode(ctx, data, p.b); err != nil {
-			p.Release()
-			return nil, err
-		}
-		return p, nil
+	if m.spec.Kind == Text {
+		return m.tokenize(data)
 	}
-	if !utf8.Valid(data) {
+	var p *pixels
+	select {
+	case p = <-m.pixels:
+	default:
+		p = &pixels{make([]byte, m.decoder.Size()), m}
+	}
+	if err := m.decoder.Decode(ctx, data, p.b); err != nil {
+		p.Release()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (m *Model) tokenize(data []byte) (embed.Input, error) {
+	switch {
+	case len(data) == 0:
+		return nil, pipeline.Rowf(pipeline.ReasonEmpty, "the text is empty")
+	case int64(len(data)) > m.maxBytes:
+		return nil, pipeline.Rowf(pipeline.ReasonTooLarge, "the text has %d bytes, the limit is %d", len(data), m.maxBytes)
+	case !utf8.Valid(data):
 		return nil, pipeline.Rowf(pipeline.ReasonInvalidUTF8, "the text is not valid UTF-8")
 	}
-	if len(data) == 0 {
-		return nil, pipeline.Rowf(pipeline.ReasonEmpty, "the text is empty")
+	if strings.TrimSpace(string(data)) == "" {
+		return nil, pipeline.Rowf(pipeline.ReasonEmpty, "the text has nothing but spaces")
 	}
-	return tokens(m.tok.Encode(string(data), nil)), nil
+	return tokens(m.tok.Encode(m.spec.Text.Prefix+string(data), nil)), nil
 }
 
-// Run implements embed.Model. A batch of texts is padded to its longest.
-func (m *Model) Run(ctx context.Context, in []embed.Input, out []float32) error {
-	var inputs []onnx.Tensor
-	var masks []int // tokens of each text
-	if m.spec.Kind == Image {
-		inputs = []onnx.Tensor{m.imageTensor(in)}
-	} else {
-		inputs, masks = m.textTensors(in)
-	}
-	var s *onnx.Session
-	select {
-	case s = <-m.sessions:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	data, shape, err := s.Run(ctx, inputs)
-	m.sessions <- s
-	if err != nil {
-		return err
-	}
-	if err := m.pool(data, shape, masks, len(in), out); err != nil {
-		return err
-	}
-	if m.spec.Normalized() {
-		for i := range in {
-			normalize(out[i*m.spec.Dim : (i+1)*m.spec.Dim])
-		}
-	}
-	return nil
-}
-
-func (m *Model) imageTensor(in []embed.Input) onnx.Tensor {
-	i := m.spec.Image
-	plane := i.Width * i.Height
-	data := make([]float32, len(in)*3*plane)
-	for k, x := range in {
-		if x == nil {
-			continue
-		}
-		m.fill(data[k*3*plane:(k+1)*3*plane], x.(*pixels).b)
-	}
-	shape := []int64{int64(len(in)), 3, int64(i.Height), int64(i.Width)}
-	if i.Layout == "nhwc" {
-		shape = []int64{int64(len(in)), int64(i.Height), int64(i.Width), 3}
-	}
-	return onnx.Tensor{Shape: shape, Float: data}
-}
-
-// fill writes (value − mean) / std in the model's layout and channel order.
-func (m *Model) fill(dst []float32, b []byte) {
-	i := m.spec.Image
-	plane := i.Width * i.Height
-	for c := range 3 {
-		from := c
-		if i.Channels == "bgr" {
-			from = 2 - c
-		}
-		at, step := c*plane, 1
-		if i.Layout == "nhwc" {
-			at, step = c, 3
-		}
-		var table [256]float32
-		for v := range table {
-			table[v] = (float32(v) - m.shift[c]) / m.scale[c]
-		}
-		for p := range plane {
-			dst[at+p*step] = table[b[3*p+from]]
-		}
-	}
-}
-
-func (m *Model) textTensors(in []embed.Input) (inputs []onnx.Tensor, lengths []int) {
-	longest := 1
-	for _, x := range in {
-		if x != nil {
-			longest = max(longest, x.Len())
-		}
-	}
-	n := len(in) * longest
-	ids := make([]int64, n)
-	mask, floats := make([]int64, n), make([]float32, n)
-	lengths = make([]int, len(in))
-	for i := range ids {
-		ids[i] = m.spec.Text.Pad
-	}
-	for k, x := range in {
-		if x == nil {
-			mask[k*longest], floats[k*longest] = 1, 1 // an empty slot divides by no zero
-			continue
-		}
-		lengths[k] = x.Len()
-		copy(ids[k*longest:], x.(tokens))
-		for t := range lengths[k] {
-			mask[k*longest+t], floats[k*longest+t] = 1, 1
-		}
-	}
-	shape := []int64{int64(len(in)), int64(longest)}
-	inputs = []onnx.Tensor{{Shape: shape, Int64: ids}}
-	if m.spec.Inputs.Mask != "" {
-		if m.floatMask {
-			inputs = append(inputs, onnx.Tensor{Shape: shape, Float: floats})
-		} else {
-			inputs = append(inputs, onnx.Tensor{Shape: shape, Int64: mask})
-		}
-	}
-	if m.spec.Inputs.TypeIDs != "" {
-		inputs = append(inputs, onnx.Tensor{Shape: shape, Int64: make([]int64, n)})
-	}
-	return inputs, lengths
-}
-
-// pool makes one vector a row of the model's output.
-func (m *Model) pool(data []float32, shape []int64, lengths []int, n int, out []float32) error {
-	dim := m.spec.Dim
-	if m.spec.Pooling == "none" {
-		if len(data) != n*dim {
-			return fmt.Errorf("output %s of model %s has shape %v, want [%d, %d]; correct dim or pooling in the spec", m.spec.Output, m.spec.Name, shape, n, dim)
-		}
-		copy(out, data)
-		return nil
-	}
-	if len(shape) != 3 || shape[0] != int64(n) || shape[2] != int64(dim) {
-		return fmt.Errorf("output %s of model %s has shape %v; pooling %s wants [%d, tokens, %d]", m.spec.Output, m.spec.Name, shape, m.spec.Pooling, n, dim)
-	}
-	steps := int(shape[1])
-	for i := range n {
-		v := out[i*dim : (i+1)*dim]
-		rows := data[i*steps*dim : (i+1)*steps*dim]
-		if m.spec.Pooling == "cls" {
-			copy(v, rows)
-			continue
-		}
-		count := steps
-		if lengths != nil {
-			count = max(1, min(steps, lengths[i]))
-		}
-		sum := make([]float64, dim)
-		for t := range count {
-			for j, x := range rows[t*dim : (t+1)*dim] {
-				sum[j] += float64(x)
-			}
-		}
-		for j := range v {
-			v[j] = float32(sum[j] / float64(count))
-		}
-	}
-	return nil
-}
-
-// normalize scales a vector to length 1; zeros stay.
-func normalize(v []float32) {
-	s := 0.0
+// CheckVector says what makes a vector useless: NaN, infinite, or all zero. The
+// error is a *pipeline.RowError.
+func CheckVector(v []float32) error {
+	zero := true
 	for _, x := range v {
-		s += float64(x) * float64(x)
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			return pipeline.Rowf(pipeline.ReasonBadVector, "the model returned NaN or infinity for it")
+		}
+		zero = zero && x == 0
 	}
-	if s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
-		return
+	if zero {
+		return pipeline.Rowf(pipeline.ReasonBadVector, "the model returned a vector of zeros for it")
 	}
-	k := 1 / math.Sqrt(s)
-	for i, x := range v {
-		v[i] = float32(float64(x) * k)
-	}
+	return nil
 }

@@ -23,6 +23,10 @@ import (
 	"winnow/pipeline"
 )
 
+// Generation counts the changes to this package that change pixels. It is part of
+// every image model's fingerprint.
+const Generation = 1
+
 // Options say what a model wants to see.
 type Options struct {
 	Height, Width int // of the output, in pixels

@@ -1,11 +1,13 @@
-// Package onnx runs models by ONNX Runtime: the library is loaded once a
-// process, sessions have one thread each, and a cancelled run is ended and
-// waited for before its tensors are freed.
+// Package onnx runs models in ONNX Runtime.
+//
+// One Session serves many goroutines at once: each Run uses the one thread that it
+// is called on, so the caller decides how many cores work.
 package onnx
 
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,139 +17,136 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// LibraryEnv names the library's file, before all other places.
+// LibraryEnv names the environment variable that names the library, or the
+// folder that holds it.
 const LibraryEnv = "ONNXRUNTIME_LIB"
 
-var (
-	initOnce sync.Once
-	initErr  error
-	library  string
-)
+var libraryName = map[string]string{"darwin": "libonnxruntime.dylib", "windows": "onnxruntime.dll"}[runtime.GOOS]
 
-// Init loads ONNX Runtime. It is called by Open; a command may call it earlier to
-// report what is missing.
-func Init() error {
-	initOnce.Do(func() {
-		if library, initErr = FindLibrary(); initErr != nil {
-			return
-		}
-		ort.SetSharedLibraryPath(library)
-		if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
-			initErr = fmt.Errorf("load ONNX Runtime from %s: %w; run make setup, or name another with %s", library, err, LibraryEnv)
-		}
-	})
-	return initErr
+func init() {
+	if libraryName == "" {
+		libraryName = "libonnxruntime.so"
+	}
 }
 
-// Version is the version of the loaded library, and its file.
-func Version() (version, file string, err error) {
+// FindLibrary finds ONNX Runtime's library. In order: $ONNXRUNTIME_LIB, .deps/lib in
+// the working directory and those above it, the same from winnow's own directory,
+// lib beside winnow's directory, /usr/local/lib, and where the loader looks.
+func FindLibrary() (string, error) {
+	if v := os.Getenv(LibraryEnv); v != "" {
+		path := inFolder(v)
+		if path == "" {
+			return "", fmt.Errorf("%s=%s: there is no such file, nor %s in such a folder", LibraryEnv, v, libraryName)
+		}
+		return path, nil
+	}
+	var dirs []string
+	if wd, err := os.Getwd(); err == nil {
+		dirs = append(dirs, upwards(wd)...)
+	}
+	if exe, err := os.Executable(); err == nil {
+		if exe, err = filepath.EvalSymlinks(exe); err == nil {
+			dir := filepath.Dir(exe)
+			dirs = append(dirs, upwards(dir)...)
+			dirs = append(dirs, dir, filepath.Join(dir, "..", "lib"))
+		}
+	}
+	dirs = append(dirs, "/usr/local/lib")
+	dirs = append(dirs, filepath.SplitList(os.Getenv("LD_LIBRARY_PATH"))...)
+	for _, d := range dirs {
+		if path := inFolder(d); path != "" {
+			return path, nil
+		}
+	}
+	return libraryName, nil // the loader's own cache, or its error
+}
+
+// upwards lists .deps/lib in a directory and those above it.
+func upwards(dir string) []string {
+	var out []string
+	for {
+		out = append(out, filepath.Join(dir, ".deps", "lib"))
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return out
+		}
+		dir = parent
+	}
+}
+
+// inFolder returns path itself where it is a file, or the library in it.
+func inFolder(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	if !info.IsDir() {
+		return path
+	}
+	if whole := filepath.Join(path, libraryName); isFile(whole) {
+		return whole
+	}
+	// pip's wheels have the versioned name alone.
+	found, _ := filepath.Glob(filepath.Join(path, libraryName+".*"))
+	for i := len(found) - 1; i >= 0; i-- {
+		if isFile(found[i]) {
+			return found[i]
+		}
+	}
+	return ""
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+var environment struct {
+	sync.Mutex
+	library string
+}
+
+// Init loads the library once for the process. Sessions call it themselves.
+func Init() error {
+	environment.Lock()
+	defer environment.Unlock()
+	if environment.library != "" {
+		return nil
+	}
+	const fix = "winnow needs ONNX Runtime 1.24 or newer: run make setup, or set " + LibraryEnv + " to its library"
+	path, err := FindLibrary()
+	if err != nil {
+		return err
+	}
+	ort.SetSharedLibraryPath(path)
+	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
+		return fmt.Errorf("load ONNX Runtime from %s: %w; %s", path, err, fix)
+	}
+	environment.library = path
+	return nil
+}
+
+// Version returns the version and the path of the library. It loads it.
+func Version() (version, path string, err error) {
 	if err := Init(); err != nil {
 		return "", "", err
 	}
-	return ort.GetVersion(), library, nil
+	return ort.GetVersion(), environment.library, nil
 }
 
-func libraryName() string {
-	if runtime.GOOS == "darwin" {
-		return "libonnxruntime.dylib"
+// missing says that a model file is not there in fewer words than the runtime.
+func missing(path string, err error) error {
+	if _, serr := os.Stat(path); errors.Is(serr, fs.ErrNotExist) {
+		return fmt.Errorf("model %s: there is no such file", path)
 	}
-	return "libonnxruntime.so"
+	return fmt.Errorf("model %s: %w", path, shorten(err))
 }
 
-// FindLibrary looks for ONNX Runtime: in $ONNXRUNTIME_LIB, in .deps/lib above the
-// working directory and above the executable, and in the system's folders.
-func FindLibrary() (string, error) {
-	if p := os.Getenv(LibraryEnv); p != "" {
-		if _, err := os.Stat(p); err != nil {
-			return "", fmt.Errorf("ONNX Runtime: %s names %s: %w", LibraryEnv, p, err)
-		}
-		return p, nil
+// shorten drops the C++ source places that the runtime puts before its messages.
+func shorten(err error) error {
+	text := err.Error()
+	if i := strings.LastIndex(text, ") "); i > 0 && strings.Contains(text[:i], ".cc:") && i < len(text)-2 {
+		return errors.New(text[i+2:])
 	}
-	var tried []string
-	for _, p := range candidates() {
-		if _, err := os.Stat(p); err == nil {
-			return p, nil
-		}
-		tried = append(tried, p)
-	}
-	return "", fmt.Errorf("ONNX Runtime was not found (looked for %s); run make setup, or name the library with %s", strings.Join(tried, ", "), LibraryEnv)
-}
-
-func candidates() []string {
-	var out []string
-	for _, dir := range Above(filepath.Join(".deps", "lib")) {
-		out = append(out, filepath.Join(dir, libraryName()))
-	}
-	for _, dir := range []string{"/usr/local/lib", "/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"} {
-		out = append(out, filepath.Join(dir, libraryName()))
-	}
-	return out
-}
-
-// Above lists the folders named rel in the working directory, the folder of the
-// executable, and all folders above these, that exist.
-func Above(rel string) []string {
-	var starts, out []string
-	if wd, err := os.Getwd(); err == nil {
-		starts = append(starts, wd)
-	}
-	if exe, err := os.Executable(); err == nil {
-		starts = append(starts, filepath.Dir(exe))
-	}
-	for _, dir := range starts {
-		for {
-			if p := filepath.Join(dir, rel); isDir(p) {
-				out = append(out, p)
-			}
-			up := filepath.Dir(dir)
-			if up == dir {
-				break
-			}
-			dir = up
-		}
-	}
-	return out
-}
-
-func isDir(p string) bool {
-	st, err := os.Stat(p)
-	return err == nil && st.IsDir()
-}
-
-// ErrNoDevice says that a device was asked for and is not there.
-var ErrNoDevice = errors.New("no such device")
-
-// options are the session options for a device: auto, cpu, cuda or cuda:N.
-func options(device string) (*ort.SessionOptions, error) {
-	o, err := ort.NewSessionOptions()
-	if err != nil {
-		return nil, err
-	}
-	err = errors.Join(o.SetIntraOpNumThreads(1), o.SetInterOpNumThreads(1),
-		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
-		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll))
-	if name, index, _ := strings.Cut(device, ":"); err == nil && name == "cuda" {
-		err = appendCUDA(o, index)
-	}
-	if err != nil {
-		return nil, errors.Join(err, o.Destroy())
-	}
-	return o, nil
-}
-
-func appendCUDA(o *ort.SessionOptions, index string) error {
-	c, err := ort.NewCUDAProviderOptions()
-	if err == nil {
-		defer func() { _ = c.Destroy() }()
-		if index == "" {
-			index = "0"
-		}
-		if err = c.Update(map[string]string{"device_id": index}); err == nil {
-			err = o.AppendExecutionProviderCUDA(c)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%w: cuda:%s: %w; install onnxruntime-gpu with its CUDA and cuDNN libraries beside %s, or write device: cpu", ErrNoDevice, index, err, library)
-	}
-	return nil
+	return err
 }

@@ -4,154 +4,230 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// Info is one input or output of a model. A dimension of -1 is free.
-type Info struct {
-	Name  string
-	Type  string // such as float32, int64
-	Shape []int64
+// Options of a session.
+type Options struct {
+	// Device is cpu (or empty), auto, cuda or cuda:N. auto is the CPU in this
+	// version. A device that was asked for and is not there is an error.
+	Device string
+	// Inputs name the model's inputs in the order in which Run gets them.
+	Inputs []string
+	// Output names the tensor that Run returns.
+	Output string
+	// Varying says that shapes differ from run to run, as those of texts do: no
+	// memory plan is kept for every shape.
+	Varying bool
 }
 
-// Inspect lists the inputs and outputs of a model file.
-func Inspect(path string) (inputs, outputs []Info, err error) {
-	if err := Init(); err != nil {
-		return nil, nil, err
-	}
-	in, out, err := ort.GetInputOutputInfo(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read model %s: %w", path, err)
-	}
-	return infos(in), infos(out), nil
-}
-
-func infos(list []ort.InputOutputInfo) []Info {
-	var out []Info
-	for _, i := range list {
-		name := i.DataType.String()
-		switch i.DataType {
-		case ort.TensorElementDataTypeFloat:
-			name = "float32"
-		case ort.TensorElementDataTypeInt64:
-			name = "int64"
-		case ort.TensorElementDataTypeInt32:
-			name = "int32"
-		}
-		out = append(out, Info{i.Name, name, i.Dimensions})
-	}
-	return out
-}
-
-// Session runs one model on one thread. It is used by one goroutine at a time.
+// Session is a loaded model. It is safe for concurrent use.
 type Session struct {
-	s    *ort.DynamicAdvancedSession
-	path string
+	path   string
+	device string
+	mu     sync.RWMutex // held for reading while a Run goes on
+	s      *ort.DynamicAdvancedSession
 }
 
-// Open loads a model for a device: auto, cpu, cuda or cuda:N. auto takes the CPU.
-func Open(path string, inputs, outputs []string, device string) (*Session, error) {
+// Tensor is a value that goes in or comes out: its shape, and numbers of one type.
+type Tensor struct {
+	Shape   []int64
+	Float32 []float32
+	Int64   []int64
+	Int32   []int32
+}
+
+// Open loads a model file.
+func Open(path string, o Options) (*Session, error) {
 	if err := Init(); err != nil {
 		return nil, err
 	}
-	o, err := options(device)
+	so, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("ONNX Runtime: %w", err)
+	}
+	defer so.Destroy()
+	err = errors.Join(
+		so.SetIntraOpNumThreads(1),
+		so.SetInterOpNumThreads(1),
+		so.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
+		so.AddSessionConfigEntry("session.inter_op.allow_spinning", "0"),
+		so.SetMemPattern(!o.Varying),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("ONNX Runtime: %w", err)
+	}
+	device, err := useDevice(so, o.Device)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = o.Destroy() }()
-	s, err := ort.NewDynamicAdvancedSession(path, inputs, outputs, o)
+	s, err := ort.NewDynamicAdvancedSession(path, o.Inputs, []string{o.Output}, so)
 	if err != nil {
-		return nil, fmt.Errorf("load model %s: %w", path, err)
+		return nil, missing(path, err)
 	}
-	return &Session{s, path}, nil
+	return &Session{path: path, device: device, s: s}, nil
 }
 
-// Close frees the session.
-func (s *Session) Close() error { return s.s.Destroy() }
-
-// Tensor is the data of an input: exactly one of Float, Int64 and Int32 is set.
-type Tensor struct {
-	Shape []int64
-	Float []float32
-	Int64 []int64
-	Int32 []int32
+// CheckDevice reports whether a device's name is one that Open knows.
+func CheckDevice(device string) error {
+	_, _, err := parseDevice(device)
+	return err
 }
 
-func (t Tensor) value() (ort.Value, error) {
+// parseDevice splits "cuda:1".
+func parseDevice(device string) (kind string, number int, err error) {
+	kind, n, numbered := strings.Cut(device, ":")
+	switch {
+	case device == "" || device == "cpu" || device == "auto":
+		return "cpu", 0, nil
+	case kind == "cuda":
+		if numbered {
+			number, err = strconv.Atoi(n)
+		}
+		if err == nil && number >= 0 {
+			return "cuda", number, nil
+		}
+	}
+	return "", 0, fmt.Errorf("device %q: use auto, cpu, cuda or cuda:N", device)
+}
+
+// useDevice adds the provider of a device and returns the device's full name.
+func useDevice(so *ort.SessionOptions, device string) (string, error) {
+	kind, number, err := parseDevice(device)
+	if err != nil || kind == "cpu" {
+		return kind, err
+	}
+	name := fmt.Sprintf("cuda:%d", number)
+	fix := "it needs onnxruntime-gpu's library with libonnxruntime_providers_cuda.so beside it, CUDA 13 and cuDNN 9; use device: cpu where there is no GPU"
+	cuda, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return "", fmt.Errorf("device %s: %w; %s", name, shorten(err), fix)
+	}
+	defer cuda.Destroy()
+	if err := cuda.Update(map[string]string{"device_id": strconv.Itoa(number)}); err != nil {
+		return "", fmt.Errorf("device %s: %w; %s", name, shorten(err), fix)
+	}
+	if err := so.AppendExecutionProviderCUDA(cuda); err != nil {
+		return "", fmt.Errorf("device %s: %w; %s", name, shorten(err), fix)
+	}
+	return name, nil
+}
+
+// Device is where the model runs: cpu or cuda:N.
+func (s *Session) Device() string { return s.device }
+
+// Close waits for runs that go on and frees the model. It may be called twice.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.s == nil {
+		return nil
+	}
+	err := s.s.Destroy()
+	s.s = nil
+	return err
+}
+
+// Run computes out from in, tensors in the order of Options.Inputs. Where out has
+// a shape and numbers, they are overwritten and the model's output must have that
+// shape; otherwise shape and numbers are set. The numbers of all tensors must not
+// be touched until Run returns. When ctx ends, the runtime is told to stop, and Run
+// returns the context's cause once it has.
+func (s *Session) Run(ctx context.Context, in []Tensor, out *Tensor) (err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.s == nil {
+		return fmt.Errorf("model %s: the session is closed", s.path)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	// C keeps the addresses of the numbers from here to the end of the run.
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	var free []ort.Value
+	defer func() {
+		for _, v := range free {
+			err = errors.Join(err, v.Destroy())
+		}
+	}()
+	values := make([]ort.Value, len(in))
+	for i := range in {
+		if values[i], err = in[i].value(&pin); err != nil {
+			return fmt.Errorf("model %s: input %d: %w", s.path, i, err)
+		}
+		free = append(free, values[i])
+	}
+	outputs := []ort.Value{nil}
+	if out.Float32 != nil {
+		if outputs[0], err = out.value(&pin); err != nil {
+			return fmt.Errorf("model %s: output: %w", s.path, err)
+		}
+		free = append(free, outputs[0])
+	}
+	if err := s.run(ctx, values, outputs); err != nil {
+		return err
+	}
+	if out.Float32 != nil {
+		return nil
+	}
+	free = append(free, outputs[0])
+	t, ok := outputs[0].(*ort.Tensor[float32])
+	if !ok {
+		return fmt.Errorf("model %s: the output has no 32-bit floats", s.path)
+	}
+	out.Shape, out.Float32 = slices.Clone([]int64(t.GetShape())), t.GetData()
+	return nil
+}
+
+// run calls the runtime, which stops early when ctx ends.
+func (s *Session) run(ctx context.Context, in, out []ort.Value) error {
+	opts, err := ort.NewRunOptions()
+	if err != nil {
+		return fmt.Errorf("ONNX Runtime: %w", err)
+	}
+	defer opts.Destroy()
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		_ = opts.Terminate()
+	})
+	err = s.s.RunWithOptions(in, out, opts)
+	if !stop() {
+		<-told // or opts would be freed under it
+	}
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("model %s: %w", s.path, shorten(err))
+}
+
+func (t *Tensor) value(pin *runtime.Pinner) (ort.Value, error) {
 	shape := ort.NewShape(t.Shape...)
 	switch {
-	case t.Float != nil:
-		return ort.NewTensor(shape, t.Float)
+	case t.Float32 != nil:
+		return pinnedTensor(pin, shape, t.Float32)
 	case t.Int64 != nil:
-		return ort.NewTensor(shape, t.Int64)
+		return pinnedTensor(pin, shape, t.Int64)
 	case t.Int32 != nil:
-		return ort.NewTensor(shape, t.Int32)
+		return pinnedTensor(pin, shape, t.Int32)
 	}
-	return nil, errors.New("a tensor without data")
+	return nil, errors.New("a tensor without numbers")
 }
 
-// Run computes the one output, float32, and returns its data and shape. When ctx
-// ends, the run is told to end and waited for: its tensors live in Go's memory.
-func (s *Session) Run(ctx context.Context, inputs []Tensor) (data []float32, shape []int64, err error) {
-	values := make([]ort.Value, len(inputs))
-	defer func() {
-		for _, v := range values {
-			if v != nil {
-				err = errors.Join(err, v.Destroy())
-			}
-		}
-	}()
-	for i, t := range inputs {
-		if values[i], err = t.value(); err != nil {
-			return nil, nil, fmt.Errorf("input %d of model %s: %w", i, s.path, err)
-		}
+func pinnedTensor[T ort.TensorData](pin *runtime.Pinner, shape ort.Shape, data []T) (ort.Value, error) {
+	if int64(len(data)) != shape.FlattenedSize() || len(data) == 0 {
+		return nil, fmt.Errorf("%d numbers for the shape %v", len(data), shape)
 	}
-	ro, err := ort.NewRunOptions()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, ro.Destroy()) }()
-	out := []ort.Value{nil}
-	if err := s.wait(ctx, values, out, ro); err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, out[0].Destroy()) }()
-	t, ok := out[0].(*ort.Tensor[float32])
-	if !ok {
-		return nil, nil, fmt.Errorf("the output of model %s is %v, want float32", s.path, out[0].DataType())
-	}
-	return append([]float32(nil), t.GetData()...), append([]int64(nil), t.GetShape()...), nil
-}
-
-// wait runs the session and, when ctx ends first, terminates the run and waits
-// for it.
-func (s *Session) wait(ctx context.Context, in, out []ort.Value, ro *ort.RunOptions) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	done, stopped := make(chan struct{}), make(chan error, 1)
-	go func() {
-		select {
-		case <-ctx.Done():
-			stopped <- ro.Terminate()
-		case <-done:
-			stopped <- nil
-		}
-	}()
-	err := s.s.RunWithOptions(in, out, ro)
-	close(done)
-	terr := <-stopped
-	if ctx.Err() != nil {
-		for _, v := range out {
-			if v != nil {
-				_ = v.Destroy()
-			}
-		}
-		return context.Cause(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("run model %s: %w", s.path, err)
-	}
-	return terr
+	pin.Pin(&data[0])
+	return ort.NewTensor(shape, data)
 }
