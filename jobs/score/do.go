@@ -3,20 +3,18 @@ package score
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"runtime"
+	"iter"
 	"slices"
-	"sync"
 
 	"winnow/io/shard"
 	"winnow/jobs/internal/workspace"
 	"winnow/pipeline/function"
+	"winnow/pipeline/score"
 	"winnow/pipeline/task"
 )
-
-// blockRows is how many rows are read and scored at a time.
-const blockRows = 16384
 
 // Do writes one score file: the rows of its shards in their order, live or not,
 // so that the file depends on the shards alone.
@@ -25,157 +23,111 @@ func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result
 	if err := json.Unmarshal(t.Spec, &sp); err != nil {
 		return nil, err
 	}
-	r := &task.Result{Rows: t.Rows, Output: t.Hash + ".parquet"}
-	f := &file{w: s.W, spec: sp, root: workspace.EmbeddingRoot(sp.Embedding, sp.Fingerprint), count: task.Counter(ctx).Add}
-	if err := f.load(ctx); err != nil {
+	work, err := s.task(ctx, sp)
+	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(sp.Columns))
-	for i, c := range sp.Columns {
-		names[i] = c.Name
-	}
-	_, err := s.W.Store.Create(ctx, t.Dir+"/"+r.Output, func(w io.Writer) error {
-		out, err := shard.NewScoreWriter(w, names)
+	work.Count = task.Counter(ctx).Add
+	r := &task.Result{Rows: t.Rows, Output: t.Hash + ".parquet"}
+	_, err = s.W.Store.Create(ctx, t.Dir+"/"+r.Output, func(w io.Writer) error {
+		out, err := shard.NewScoreWriter(w, work.Columns)
 		if err != nil {
 			return err
 		}
-		if err := f.write(ctx, out); err != nil {
+		rows, err := score.Run(ctx, *work, out)
+		if err != nil {
 			return err
 		}
-		if out.Rows() != t.Rows {
-			return fmt.Errorf("the shards have %d rows, the plan says %d", out.Rows(), t.Rows)
+		if rows != t.Rows {
+			return fmt.Errorf("the shards have %d rows, the plan says %d", rows, t.Rows)
 		}
 		return out.Close()
 	})
 	return r, err
 }
 
-// file is one score file on its way.
-type file struct {
-	w     *workspace.Workspace
-	spec  spec
-	root  string
-	count func(int64)
-	pass  *function.Pass // of the columns to compute
-	fresh []int          // their places in the file
-	kept  map[string][]float32
-	cols  [][]float32
-	done  int64 // rows written
-}
-
-// load reads the fitted functions, and the columns that are kept: they are
-// copied, not computed.
-func (f *file) load(ctx context.Context) error {
-	f.kept = map[string][]float32{}
-	e, err := f.w.Embedding(f.spec.Embedding)
+// task reads the fitted functions, and puts shards and kept columns together.
+func (s *Stage) task(ctx context.Context, sp spec) (*score.Task, error) {
+	e, err := s.W.Embedding(sp.Embedding)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sp, err := f.w.Spec(e)
+	m, err := s.W.Spec(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l := &workspace.Live{Embedding: e, Fingerprint: f.spec.Fingerprint}
-	var scorers []*function.Scorer
-	for i, c := range f.spec.Columns {
-		if slices.Contains(f.spec.Kept, c.Name) {
+	t := &score.Task{Dim: m.Dim, AnyLength: !m.Normalized()}
+	l := &workspace.Live{Embedding: e, Fingerprint: sp.Fingerprint}
+	for _, c := range sp.Columns {
+		t.Columns = append(t.Columns, c.Name)
+		if slices.Contains(sp.Kept, c.Name) {
 			continue
 		}
-		sc, err := LoadScorer(ctx, f.w, l, c.Name, c.Version)
+		f, err := LoadScorer(ctx, s.W, l, c.Name, c.Version)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		scorers, f.fresh = append(scorers, sc), append(f.fresh, i)
+		t.Functions = append(t.Functions, f)
 	}
-	if f.pass, err = function.NewPass(sp.Dim, scorers); err != nil {
-		return err
+	root := workspace.EmbeddingRoot(sp.Embedding, sp.Fingerprint)
+	for _, path := range sp.Shards {
+		t.Parts = append(t.Parts, part{s.W, root + "/" + path})
 	}
-	f.pass.AnyLength = !sp.Normalized()
-	f.cols = make([][]float32, len(f.spec.Columns))
-	return f.readKept(ctx)
+	if len(sp.Kept) > 0 {
+		t.Kept = &score.Kept{Columns: sp.Kept, Rows: s.kept(ctx, workspace.ScoresRoot(sp.Embedding)+"/"+sp.Keep, sp.Kept)}
+	}
+	return t, nil
 }
 
-func (f *file) readKept(ctx context.Context) error {
-	if len(f.spec.Kept) == 0 {
-		return nil
-	}
-	key := workspace.ScoresRoot(f.spec.Embedding) + "/" + f.spec.Keep
-	in, err := f.w.Store.OpenAt(ctx, key)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	s, err := shard.OpenScores(in, in.Size())
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	return s.ReadColumns(f.spec.Kept, func(_ int64, cols [][]float32) error {
-		for i, name := range f.spec.Kept {
-			f.kept[name] = append(f.kept[name], cols[i]...)
-		}
-		return ctx.Err()
-	})
+// part is one shard.
+type part struct {
+	w   *workspace.Workspace
+	key string
 }
 
-func (f *file) write(ctx context.Context, out *shard.ScoreWriter) error {
-	f.done = 0
-	for _, path := range f.spec.Shards {
-		if err := f.shard(ctx, path, out); err != nil {
-			return fmt.Errorf("%s/%s: %w", f.root, path, err)
-		}
-	}
-	return nil
-}
-
-func (f *file) shard(ctx context.Context, path string, out *shard.ScoreWriter) error {
-	in, err := f.w.Store.OpenAt(ctx, f.root+"/"+path)
+// Read implements score.Part.
+func (p part) Read(ctx context.Context, fn func(score.Block) error) error {
+	in, err := p.w.Store.OpenAt(ctx, p.key)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	r, err := shard.Open(in, in.Size())
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", p.key, err)
 	}
-	return r.Blocks(shard.ScanOptions{IDs: true, Vectors: true, MaxRows: blockRows}, func(b *shard.Block) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		n := b.Len()
-		for i, c := range f.spec.Columns {
-			if kept, ok := f.kept[c.Name]; ok {
-				f.cols[i] = kept[f.done : f.done+int64(n)]
-			} else {
-				f.cols[i] = slices.Grow(f.cols[i][:0], n)[:n]
-			}
-		}
-		f.score(b.Vectors, n)
-		f.done += int64(n)
-		f.count(int64(n))
-		return out.Write(b.AssetID, b.Version, f.cols)
+	// Whole blocks of a pass, so that a row's score does not depend on how it was
+	// reached.
+	return r.Blocks(shard.ScanOptions{IDs: true, Vectors: true, MaxRows: function.BlockRows}, func(b *shard.Block) error {
+		return fn(score.Block{AssetID: b.AssetID, Version: b.Version, Vectors: b.Vectors})
 	})
 }
 
-// score computes the fresh columns of a block, in whole blocks of the pass, so
-// that a row's score does not depend on the number of cores.
-func (f *file) score(vectors []float32, n int) {
-	if len(f.fresh) == 0 {
-		return
-	}
-	dim := len(vectors) / max(n, 1)
-	var wg sync.WaitGroup
-	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for lo := 0; lo < n; lo += function.BlockRows {
-		hi := min(lo+function.BlockRows, n)
-		out := make([][]float32, len(f.fresh))
-		for k, i := range f.fresh {
-			out[k] = f.cols[i][lo:hi]
+var errStop = errors.New("stop")
+
+// kept streams columns of an existing score file over the same shards: they are
+// copied, not computed.
+func (s *Stage) kept(ctx context.Context, key string, columns []string) iter.Seq2[score.Scores, error] {
+	return func(yield func(score.Scores, error) bool) {
+		err := func() error {
+			in, err := s.W.Store.OpenAt(ctx, key)
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			f, err := shard.OpenScores(in, in.Size())
+			if err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+			return f.Read(columns, func(_ int64, ids, versions []string, cols [][]float32) error {
+				if !yield(score.Scores{AssetID: ids, Version: versions, Columns: cols}, nil) {
+					return errStop
+				}
+				return ctx.Err()
+			})
+		}()
+		if err != nil && !errors.Is(err, errStop) {
+			yield(score.Scores{}, err)
 		}
-		limit <- struct{}{}
-		wg.Go(func() {
-			f.pass.Score(vectors[lo*dim:hi*dim], hi-lo, out)
-			<-limit
-		})
 	}
-	wg.Wait()
 }
