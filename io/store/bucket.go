@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -23,13 +25,21 @@ import (
 
 // bucketBackend keeps objects in a bucket that gocloud reaches.
 type bucketBackend struct {
-	b    *blob.Bucket
-	opts Options
-	keep bool // shared; close does nothing
+	b      *blob.Bucket
+	bucket string
+	opts   Options
+	keep   bool // shared; close does nothing
+	// drain: an upload that is given up may end the requests that are on their
+	// way. S3 can keep a part that arrives after the upload was aborted.
+	drain bool
 }
 
-// Upload parts: three of 8 MiB bound the memory of a writer to 32 MiB and
-// allow objects of 80 GB on S3, which takes 10,000 parts.
+// drainTime is how long an upload that is given up may take to end.
+const drainTime = 5 * time.Second
+
+// Upload parts: three of 8 MiB, and the first 16 MiB that the S3 client reads
+// to choose its way, bound the memory of a writer to some 64 MiB and allow
+// objects of 80 GB on S3, which takes 10,000 parts.
 const (
 	partSize    = 8 << 20
 	partsAtOnce = 3
@@ -53,7 +63,7 @@ func openBucket(ctx context.Context, loc location, o Options) (*bucketBackend, e
 	if err != nil {
 		return nil, err
 	}
-	return &bucketBackend{b: b, opts: o}, nil
+	return &bucketBackend{b: b, bucket: loc.host, opts: o, drain: loc.scheme == "s3"}, nil
 }
 
 func memoryBucket(name string) *blob.Bucket {
@@ -82,6 +92,9 @@ func (b *bucketBackend) close() error {
 
 // bucketError maps gocloud's codes to the errors of this package.
 func bucketError(err error) error {
+	if err == nil {
+		return nil
+	}
 	switch gcerrors.Code(err) {
 	case gcerrors.NotFound:
 		return fmt.Errorf("%w (%v)", ErrNotFound, err)
@@ -151,18 +164,56 @@ func (r *bucketReader) Close() error {
 	return err
 }
 
+// errGivenUp breaks the input of an upload. It must be no io.EOF, which would
+// complete it, whatever error fn returned.
+var errGivenUp = errors.New("the write was given up")
+
 // put streams what fn writes through a pipe into an upload. Upload, and not a
 // blob.Writer, because azureblob's Writer panics when a conditional write is
 // refused, and because a Writer that is closed after an error publishes what
-// it has. Here a failed fn cancels the upload and breaks its input.
+// it has. Here a failed fn breaks the upload's input and cancels it.
 func (b *bucketBackend) put(ctx context.Context, key string, ifAbsent bool, fn func(io.Writer) error) error {
-	w := watch(ctx, b.opts.Timeout)
-	defer w.stop()
-	w.rest()
-	pr, pw := io.Pipe()
-	done := make(chan error, 1)
+	u := b.startUpload(ctx, key, ifAbsent)
+	defer u.stop()
+	if err := fn(u); err != nil || ctx.Err() != nil {
+		upErr := u.giveUp()
+		switch {
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case upErr != nil && errors.Is(err, upErr):
+			// The upload failed first, fn has only seen the broken pipe.
+			err = bucketError(upErr)
+		}
+		return u.w.err(err)
+	}
+	return u.w.err(bucketError(u.finish()))
+}
+
+// upload is a write on its way to the bucket. It bounds the time for which the
+// store takes no bytes.
+type upload struct {
+	ctx   context.Context // the caller's
+	w     *watchdog       // of the requests; for drain it outlives ctx
+	pw    *io.PipeWriter
+	pr    *io.PipeReader
+	done  chan error
+	drain bool
+	quiet func() bool // ends the watch over ctx
+	ended bool
+}
+
+func (b *bucketBackend) startUpload(ctx context.Context, key string, ifAbsent bool) *upload {
+	u := &upload{ctx: ctx, done: make(chan error, 1), drain: b.drain}
+	u.w = watch(ctx, b.opts.Timeout)
+	if b.drain {
+		u.w = watch(context.WithoutCancel(ctx), b.opts.Timeout)
+		u.w.parent = ctx
+	}
+	u.w.rest()
+	u.pr, u.pw = io.Pipe()
+	u.quiet = context.AfterFunc(ctx, func() { u.pr.CloseWithError(errGivenUp) })
 	go func() {
-		err := b.b.Upload(w.ctx, key, pr, &blob.WriterOptions{
+		err := b.b.Upload(u.w.ctx, key, u.pr, &blob.WriterOptions{
 			ContentType:    "application/octet-stream",
 			IfNotExist:     ifAbsent,
 			BufferSize:     partSize,
@@ -170,58 +221,23 @@ func (b *bucketBackend) put(ctx context.Context, key string, ifAbsent bool, fn f
 		})
 		// fn must not wait for a reader that has gone.
 		if err != nil {
-			pr.CloseWithError(err)
+			u.pr.CloseWithError(err)
 		} else {
-			pr.Close()
+			u.pr.Close()
 		}
-		done <- err
+		u.done <- err
 	}()
-	ended := false
-	defer func() {
-		if !ended { // fn panicked
-			w.stop()
-			pw.CloseWithError(context.Canceled)
-			<-done
-		}
-	}()
-	fnErr := fn(&pipeWriter{pw, w})
-	if fnErr == nil {
-		fnErr = w.ctx.Err()
-	}
-	if fnErr != nil {
-		w.cancel(context.Canceled)
-		pw.CloseWithError(fnErr)
-		upErr := <-done
-		ended = true
-		// When the upload failed first, fn has only seen the broken pipe.
-		if upErr != nil && errors.Is(fnErr, upErr) {
-			fnErr = bucketError(upErr)
-		}
-		return w.err(fnErr)
-	}
-	w.feed()
-	pw.Close()
-	err := <-done
-	ended = true
-	if err != nil {
-		return w.err(bucketError(err))
-	}
-	return nil
+	return u
 }
 
-// pipeWriter bounds the time for which the store takes no bytes.
-type pipeWriter struct {
-	pw *io.PipeWriter
-	w  *watchdog
-}
-
-func (p *pipeWriter) Write(data []byte) (int, error) {
-	defer p.w.rest()
+// Write hands data to the upload.
+func (u *upload) Write(data []byte) (int, error) {
+	defer u.w.rest()
 	total := 0
 	for {
-		p.w.feed()
+		u.w.feed()
 		chunk := data[:min(len(data), 1<<20)]
-		n, err := p.pw.Write(chunk)
+		n, err := u.pw.Write(chunk)
 		total += n
 		if err != nil {
 			return total, err
@@ -230,6 +246,52 @@ func (p *pipeWriter) Write(data []byte) (int, error) {
 			return total, nil
 		}
 	}
+}
+
+// finish ends the input and waits for the object.
+func (u *upload) finish() error {
+	// What is still in memory goes out now, up to 16 MiB by one request.
+	u.w.timer.Reset(3 * u.w.limit)
+	u.pw.Close()
+	var err error
+	select {
+	case err = <-u.done:
+	case <-u.ctx.Done():
+		u.w.cancel(context.Canceled)
+		err = <-u.done
+	}
+	u.ended = true
+	return err
+}
+
+// giveUp breaks the upload off so that nothing is published, and returns its
+// error.
+func (u *upload) giveUp() error {
+	if !u.drain {
+		// Some drivers publish what they have at the end of a broken input.
+		u.w.cancel(context.Canceled)
+	}
+	u.pw.CloseWithError(errGivenUp)
+	grace := time.NewTimer(drainTime)
+	defer grace.Stop()
+	var err error
+	select {
+	case err = <-u.done:
+	case <-grace.C:
+		u.w.cancel(context.Canceled)
+		err = <-u.done
+	}
+	u.ended = true
+	return err
+}
+
+// stop releases the upload, also after a panic of fn.
+func (u *upload) stop() {
+	if !u.ended {
+		u.giveUp()
+	}
+	u.quiet()
+	u.w.stop()
 }
 
 func (b *bucketBackend) delete(ctx context.Context, key string) error {
@@ -298,4 +360,36 @@ func listETag(o *blob.ListObject) string {
 		return trimETag(string(*azure.Properties.ETag))
 	}
 	return ""
+}
+
+// sweep aborts S3 uploads in parts that were begun before the given time and
+// never ended: nobody sees their parts, and their owner pays for them. A bucket
+// that does not let us list them keeps them.
+func (b *bucketBackend) sweep(ctx context.Context, prefix string, before time.Time) (int, error) {
+	var client *s3.Client
+	if !b.b.As(&client) {
+		return 0, nil
+	}
+	n := 0
+	pages := s3.NewListMultipartUploadsPaginator(client, &s3.ListMultipartUploadsInput{Bucket: &b.bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if status := httpStatus(err); status == http.StatusForbidden || status == http.StatusNotImplemented {
+			return n, nil
+		}
+		if err != nil {
+			return n, bucketError(err)
+		}
+		for _, u := range page.Uploads {
+			if u.Initiated == nil || !u.Initiated.Before(before) {
+				continue
+			}
+			_, err := client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.bucket, Key: u.Key, UploadId: u.UploadId})
+			if err != nil && httpStatus(err) != http.StatusNotFound {
+				return n, bucketError(err)
+			}
+			n++
+		}
+	}
+	return n, nil
 }

@@ -476,15 +476,21 @@ func (s *Store) Path(key string) (string, bool) {
 }
 
 // Sweep removes what writers that were killed left behind and that nobody can
-// see: unfinished files older than age. It returns how many.
+// see: unfinished files and, on S3, the parts of unfinished uploads, when they
+// are older than age. It returns how many.
 func (s *Store) Sweep(ctx context.Context, age time.Duration) (int, error) {
-	d, ok := s.directory()
-	if !ok {
-		return 0, nil
+	b := s.b
+	if f, ok := b.(*faultyBackend); ok {
+		b = f.next
 	}
-	n, err := d.sweep(ctx, s.prefix, time.Now().Add(-age))
+	n, err := b.(sweeper).sweep(ctx, s.prefix, time.Now().Add(-age))
 	if err != nil {
 		return n, s.fail("sweep", "", err)
 	}
 	return n, nil
+}
+
+// sweeper is what every real backend is.
+type sweeper interface {
+	sweep(ctx context.Context, prefix string, before time.Time) (int, error)
 }
