@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -302,14 +303,22 @@ type Model struct {
 // what is wrong and what to do, parted by "; ".
 func CheckModels(look func(model string) (Model, error)) Check {
 	return func(c *Config) (problems []pipeline.Problem) {
-		texts := map[string]bool{}
+		texts, specs := map[string]bool{}, map[string]bool{}
 		for i, e := range c.Embeddings {
-			texts[e.Name] = true
+			texts[e.Name] = true // what is unknown is not complained about
 			if e.Model == "" {
 				continue
 			}
 			path := fmt.Sprintf("$.embeddings[%d]", i)
 			m, err := look(e.Model)
+			var inSpec *pipeline.UsageError
+			if errors.As(err, &inSpec) && len(inSpec.Problems) > 0 && inSpec.Problems[0].File != "" {
+				if !specs[e.Model] {
+					specs[e.Model] = true
+					problems = append(problems, inSpec.Problems...)
+				}
+				continue
+			}
 			if err != nil {
 				what, fix := parts(err)
 				problems = append(problems, c.Problem(path+".model", what, fix))

@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"reflect"
+
 	"winnow/pipeline/function"
 )
 
@@ -47,7 +49,12 @@ type Fields struct {
 	Text    string `json:"text,omitempty" jsonschema:"minLength=1" jsonschema_description:"Content that stands in the manifest itself."`
 	Caption string `json:"caption,omitempty" jsonschema:"minLength=1" jsonschema_description:"A text about the asset."`
 	Version string `json:"version,omitempty" jsonschema:"minLength=1" jsonschema_description:"Changes when the content changes: an etag, md5 or time of change."`
+
+	MediaType string `json:"media_type,omitempty" jsonschema:"minLength=1" jsonschema_description:"What the content is, such as image/jpeg or TEXT."`
 }
+
+// Map gives the columns by winnow's words; words without a column are left out.
+func (f Fields) Map() map[string]string { return columns(f) }
 
 // Labels is one manifest of labels: rows of asset_id and label.
 type Labels struct {
@@ -60,6 +67,9 @@ type LabelFields struct {
 	AssetID string `json:"asset_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The labeled asset."`
 	Label   string `json:"label,omitempty" jsonschema:"minLength=1" jsonschema_description:"Its label."`
 }
+
+// Map gives the columns by winnow's words.
+func (f LabelFields) Map() map[string]string { return columns(f) }
 
 // Predictions is one manifest of what a model said.
 type Predictions struct {
@@ -74,6 +84,9 @@ type PredictionFields struct {
 	Prediction string `json:"prediction,omitempty" jsonschema:"minLength=1" jsonschema_description:"The predicted class."`
 	Confidence string `json:"confidence,omitempty" jsonschema:"minLength=1" jsonschema_description:"How sure the model is, from 0 to 1."`
 }
+
+// Map gives the columns by winnow's words.
+func (f PredictionFields) Map() map[string]string { return columns(f) }
 
 // Embedding is a vector space: one model applied to one field of the assets.
 type Embedding struct {
@@ -144,7 +157,7 @@ type Consensus struct {
 type Limits struct {
 	Bytes   Bytes    `json:"bytes,omitempty" jsonschema:"default=64MiB" jsonschema_description:"Size of an asset's file. Larger ones are rejected."`
 	Pixels  int64    `json:"pixels,omitempty" jsonschema:"minimum=1,maximum=4000000000,default=100000000" jsonschema_description:"Width times height of a picture, checked before it is decoded."`
-	Line    Bytes    `json:"line,omitempty" jsonschema:"default=16MiB" jsonschema_description:"Length of a manifest's line."`
+	Line    Bytes    `json:"line,omitempty" jsonschema:"default=8MiB" jsonschema_description:"Length of a manifest's line."`
 	Timeout Duration `json:"timeout,omitempty" jsonschema:"default=60s" jsonschema_description:"Time to fetch one asset."`
 	Memory  Bytes    `json:"memory,omitempty" jsonschema:"default=2GB" jsonschema_description:"Memory of the database that joins and filters; beyond it spills to disk."`
 }
@@ -161,4 +174,16 @@ type Function struct {
 	File string `json:"file"` // absolute path; relative anchors resolve against its folder
 
 	marks marks
+}
+
+// columns gives the texts of a struct by their keys, without the empty ones.
+func columns(fields any) map[string]string {
+	v := reflect.ValueOf(fields)
+	m := map[string]string{}
+	for key, i := range fieldsOf(v.Type()) {
+		if s := v.FieldByIndex(i).String(); s != "" {
+			m[key] = s
+		}
+	}
+	return m
 }

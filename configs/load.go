@@ -40,7 +40,7 @@ func Load(path string, env func(string) (string, bool), checks ...Check) (*Confi
 		problems = append(problems, check(c)...)
 	}
 	if len(problems) > 0 {
-		sortProblems(problems)
+		sortProblems(problems, c.File)
 		return nil, &pipeline.UsageError{Problems: problems}
 	}
 	return c, nil
@@ -118,7 +118,7 @@ func LoadFunctions(dir string, globs []string, env func(string) (string, bool)) 
 	}
 	problems = append(problems, twins(all)...)
 	if len(problems) > 0 {
-		sortProblems(problems)
+		sortProblems(problems, "")
 		return nil, &pipeline.UsageError{Problems: problems}
 	}
 	return all, nil
@@ -243,9 +243,10 @@ func (m marks) problem(file, path, what, fix string) pipeline.Problem {
 	return pipeline.Problem{File: file, Line: p.line, Column: p.column, What: what, Fix: fix}
 }
 
-// sortProblems orders problems by file, as first met, and place.
-func sortProblems(ps []pipeline.Problem) {
-	order := map[string]int{}
+// sortProblems orders problems by file, as first met after the named one, and by
+// place.
+func sortProblems(ps []pipeline.Problem, first string) {
+	order := map[string]int{first: 0}
 	for _, p := range ps {
 		if _, ok := order[p.File]; !ok {
 			order[p.File] = len(order)

@@ -84,7 +84,7 @@ func home(manifest string) string {
 		return s + "://" + bucket + "/"
 	}
 	static := manifest
-	if i := strings.IndexAny(manifest, "*?["); i >= 0 {
+	if i := strings.IndexAny(manifest, "*?[{"); i >= 0 {
 		static = manifest[:i]
 	}
 	dir := static[:strings.LastIndexByte(static, '/')+1]
