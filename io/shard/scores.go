@@ -158,6 +158,9 @@ func (w *ScoreWriter) write(ids, versions []string, cols [][]float32) error {
 
 // flush hands the chunk to parquet-go, column by column.
 func (w *ScoreWriter) flush() error {
+	if len(w.ids) == 0 {
+		return nil
+	}
 	// Required columns have levels of 0, as new values do; which column a value
 	// belongs to is its writer's business.
 	cw := w.w.ColumnWriters()

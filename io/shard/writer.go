@@ -153,6 +153,9 @@ func (w *Writer) write(b *Block) error {
 }
 
 func (w *Writer) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
 	_, err := w.w.Write(w.buf)
 	w.buf = w.buf[:0]
 	return err
