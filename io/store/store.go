@@ -19,7 +19,8 @@
 // is killed leaves nothing that can be listed or read. Create publishes only
 // where no object is, with exactly one winner of a race, on every store. A
 // finished write is durable: local files and the directories that lead to them
-// are synced. Lists are sorted by key and see what was written before.
+// are synced. Lists are sorted by key and see what was written before; only
+// Azure has keys with any of "#%?\ at the place of their escaped form.
 //
 // Local directories are handled here and not by gocloud's fileblob, whose
 // conditional write has several winners, whose Close does not sync, and whose

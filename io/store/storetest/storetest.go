@@ -154,7 +154,9 @@ func testOddKeys(t *testing.T, s *store.Store) {
 		}
 	}
 	slices.Sort(keys)
-	if got := list(t, s, ""); !slices.Equal(got, keys) {
+	got := list(t, s, "")
+	slices.Sort(got) // gocloud's escapes for Azure sort elsewhere
+	if !slices.Equal(got, keys) {
 		t.Errorf("listed %q\nwant   %q", got, keys)
 	}
 	for _, key := range keys {
