@@ -72,6 +72,9 @@ func (k *checker) addresses() {
 		k.resolve(fmt.Sprintf("$.predictions[%d].manifest", i), &k.c.Predictions[i].Manifest, storeSchemes)
 	}
 	for i := range k.c.Embeddings {
+		if e := k.c.Embeddings[i]; e.Decode != "" && e.Of != "" && e.Of != "image" {
+			k.add(fmt.Sprintf("$.embeddings[%d].decode", i), "take it out", "texts are not decoded")
+		}
 		// A name is a model that winnow ships, anything like a path is a spec file.
 		if m := &k.c.Embeddings[i].Model; strings.ContainsRune(*m, '/') || strings.HasSuffix(*m, ".yaml") || strings.HasSuffix(*m, ".yml") {
 			k.resolve(fmt.Sprintf("$.embeddings[%d].model", i), m, []string{"file"})

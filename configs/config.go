@@ -93,6 +93,8 @@ type Embedding struct {
 	Name  string `json:"name" jsonschema:"required,pattern=^[a-z][a-z0-9_-]{0\\,63}$" jsonschema_description:"The name that functions and batches use."`
 	Model string `json:"model" jsonschema:"required,minLength=1,example=efficientnet-lite0,example=use-multilingual-v3,example=./models/my-model.yaml" jsonschema_description:"A model that winnow ships, or the path of a model spec."`
 	Of    string `json:"of" jsonschema:"required,pattern=^(image|text|caption|metadata[.].+)$,example=image,example=text,example=caption,example=metadata.title" jsonschema_description:"The field of the assets that the model sees."`
+	// Decode is empty where the model's spec decides.
+	Decode string `json:"decode,omitempty" jsonschema:"enum=exact,enum=fast" jsonschema_description:"How pictures are decoded: exact, or fast (large JPEGs shrink while they are decoded; vectors move a little, so it is another vector space). Default: what the model's spec says."`
 }
 
 // Batch says what to choose for labeling.

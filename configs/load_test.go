@@ -197,6 +197,8 @@ func TestOneMistake(t *testing.T) {
 		{"function in folded where", "where: ripe_apples_match AND NOT labeled", "where: >-\n      a > 0\n      AND apples_pct > 1", `winnow.yaml:14:12: there is no function "apples"; write ripe_apples`},
 		{"name with capitals", "name: fruit", "name: Fruit Salad", `winnow.yaml:13:11: name is "Fruit Salad"; use small letters, digits, _ and -, at most 64`},
 		{"field of an embedding", "of: caption", "of: captions", `winnow.yaml:10:50: of is "captions"; write image, text, caption or metadata.NAME`},
+		{"decode of texts", "of: caption", "of: caption, decode: fast", `winnow.yaml:10:67: texts are not decoded; take it out`},
+		{"decode", "of: image", "of: image, decode: quick", `winnow.yaml:9:65: decode is "quick"; write exact or fast`},
 		{"distance over 2", "distance: 0.05", "distance: 5", `winnow.yaml:15:42: distance is 5; write a number from 0 up to 2`},
 		{"infinite distance", "distance: 0.05", "distance: .inf", `winnow.yaml:15:42: distance is .inf; write a finite number`},
 		{"embedding of dedupe", "dedupe: {embedding: image", "dedupe: {embedding: images", `winnow.yaml:15:25: there is no embedding "images"; did you mean image?`},
