@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
@@ -36,12 +37,13 @@ func (s *Spec) check(d *decoder) {
 	if s.Batch.CPU < 1 || s.Batch.GPU < 1 || s.Batch.CPU > 4096 || s.Batch.GPU > 4096 {
 		d.wrong("batch", "sizes are 1 to 4096", "batch has a size of %d or %d", s.Batch.CPU, s.Batch.GPU)
 	}
-	if (s.Image != nil) != (s.Kind == Image) && s.Kind != "" {
-		d.wrong("image", "a spec of kind image has one, others have not", "the section image does not fit kind %s", s.Kind)
+	section := func(name Kind, there bool) {
+		if there != (s.Kind == name) && (s.Kind == Image || s.Kind == Text) {
+			d.wrong(string(name), "specs of kind "+string(name)+" have one, others have not", "the section %s does not fit kind %s", name, s.Kind)
+		}
 	}
-	if (s.Text != nil) != (s.Kind == Text) && s.Kind != "" {
-		d.wrong("text", "a spec of kind text has one, others have not", "the section text does not fit kind %s", s.Kind)
-	}
+	section(Image, s.Image != nil)
+	section(Text, s.Text != nil)
 	if s.Image != nil {
 		s.Image.check(d)
 	}
@@ -66,28 +68,32 @@ func (s *Spec) checkInputs(d *decoder) {
 		RoleImage: {"float32"}, RoleIDs: {"int64", "int32"}, RoleMask: {"int64", "int32", "float32"}, RoleTypeIDs: {"int64", "int32"},
 	}
 	roles, need := []Role{RoleIDs, RoleMask, RoleTypeIDs}, RoleIDs
-	if s.Kind == Image {
+	switch s.Kind {
+	case Image:
 		roles, need = []Role{RoleImage}, RoleImage
+	case Text:
+	default:
+		return // which roles there are depends on it
 	}
 	seen := map[string]bool{}
 	for i, in := range s.Inputs {
-		at := join("inputs", string(rune('0'+i%10)))
+		at := fmt.Sprintf("inputs.%d", i)
 		if in.Name == "" {
 			d.wrong(at, "write the input's name in the ONNX file", "an input has no name")
 		}
 		if !slices.Contains(roles, in.Role) {
-			oneOf(d, at, in.Role, roles...)
+			oneOf(d, at+".role", in.Role, roles...)
 			continue
 		}
 		if !slices.Contains(allowed[in.Role], in.DType) {
-			d.wrong(at, "write one of "+strings.Join(allowed[in.Role], ", "), "the input %s has dtype %q", in.Name, in.DType)
+			d.wrong(at+".dtype", "write one of "+strings.Join(allowed[in.Role], ", "), "the input %s has dtype %q", in.Name, in.DType)
 		}
 		if seen[in.Name] || seen["role "+string(in.Role)] {
 			d.wrong(at, "keep one", "the input %s, or its role %s, is there twice", in.Name, in.Role)
 		}
 		seen[in.Name], seen["role "+string(in.Role)] = true, true
 	}
-	if !seen["role "+string(need)] && s.Kind != "" {
+	if !seen["role "+string(need)] {
 		d.wrong("inputs", "list the model's inputs with their roles", "no input has the role %s", need)
 	}
 }

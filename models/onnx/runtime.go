@@ -119,7 +119,8 @@ func Init() error {
 		return err
 	}
 	ort.SetSharedLibraryPath(path)
-	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
+	// What the runtime would log as an error comes back as one.
+	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("load ONNX Runtime from %s: %w; %s", path, err, fix)
 	}
 	environment.library = path
@@ -142,8 +143,12 @@ func missing(path string, err error) error {
 	return fmt.Errorf("model %s: %w", path, shorten(err))
 }
 
-// shorten drops the C++ source places that the runtime puts before its messages.
+// shorten drops the C++ source places and the wrapper's words that come before
+// the runtime's messages.
 func shorten(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
 	text := err.Error()
 	if i := strings.LastIndex(text, ") "); i > 0 && strings.Contains(text[:i], ".cc:") && i < len(text)-2 {
 		return errors.New(text[i+2:])
