@@ -249,7 +249,7 @@ def leave_one_out(pos, neg, b):
     return ranks
 
 
-def classifier(x, pos, neg, b, lam, l2=0.01):
+def classifier(x, pos, neg, b, lam, l2=0.1):
     """Logistic regression in the whitened space: positives make half of the loss, negatives and the
     corpus' sample share the other half. Newton's method with a whole Hessian."""
     whiten = 1 / np.sqrt(b.values + lam * b.spread)
