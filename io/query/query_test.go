@@ -208,3 +208,18 @@ func TestMemoryLimitSaysWhatToDo(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestFunction(t *testing.T) {
+	db := open(t, Options{})
+	must(t, db.Function(t.Context(), "joined", 2, func(a []string) string { return a[0] + "/" + a[1] }))
+	got, err := Column[string](t.Context(), db, "SELECT coalesce(joined(a, 'y'), 'none') FROM (VALUES ('x'), (NULL)) v(a) ORDER BY 1")
+	must(t, err)
+	if d := cmp.Diff([]string{"none", "x/y"}, got); d != "" {
+		t.Error(d)
+	}
+	n, err := db.Int(t.Context(), "SELECT count(DISTINCT joined(range::VARCHAR, 'z')) FROM range(100000)")
+	must(t, err)
+	if n != 100000 {
+		t.Errorf("%d", n)
+	}
+}
