@@ -18,16 +18,15 @@ import (
 	"winnow/jobs/internal/workspace"
 )
 
-// examples of each reason for a reject.
-const examples = 3
-
 // collector fills a report. What cannot be read becomes a problem of its part,
 // and the rest goes on; faults that pass, and interruptions, end it.
 type collector struct {
-	w   *workspace.Workspace
-	r   *Report
-	now time.Time
-	err error // the first problem, for the exit code
+	w        *workspace.Workspace
+	r        *Report
+	now      time.Time
+	examples int     // of each reason for a reject
+	measured *record // the last run that measured functions
+	err      error   // the first problem, for the exit code
 }
 
 // problem notes err for a part of the report, and returns it when it is fatal.
@@ -51,7 +50,7 @@ func (c *collector) collect(ctx context.Context) error {
 		return err
 	}
 	c.r.Exists = true
-	for _, step := range []func(context.Context) error{c.lock, c.assets, c.embeddings, c.unused, c.batches, c.lastRun} {
+	for _, step := range []func(context.Context) error{c.lock, c.assets, c.embeddings, c.unused, c.batches, c.lastRun, c.measure} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -89,7 +88,7 @@ func (c *collector) assets(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		a.Rejected, err = c.w.IngestRejects(ctx, examples)
+		a.Rejected, err = c.w.IngestRejects(ctx, c.examples)
 		return err
 	}
 	a.Problem, err = c.problem(ctx, "assets", read())
@@ -135,7 +134,7 @@ func (c *collector) embedding(ctx context.Context, e configs.Embedding, out *Emb
 	if out.Index, err = c.index(ctx, l); err != nil {
 		return nil, err
 	}
-	cov, err := c.w.Coverage(ctx, e, spec, examples)
+	cov, err := c.w.Coverage(ctx, e, spec, c.examples)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +276,7 @@ func (c *collector) made(ctx context.Context) ([]Batch, error) {
 			return err
 		}
 		b.Made = time.UnixMilli(times[file]).UTC()
-		b.Dir = show(c.w, workspace.BatchesDir+"/"+b.Name+"/"+b.Slot)
+		b.Dir = c.w.Show(workspace.BatchesDir + "/" + b.Name + "/" + b.Slot)
 		out = append(out, b)
 		return nil
 	})
@@ -291,12 +290,4 @@ func (c *collector) made(ctx context.Context) ([]Batch, error) {
 		return strings.Compare(a.Slot, b.Slot)
 	})
 	return out, err
-}
-
-// show names a place in the workspace: a path where it is one.
-func show(w *workspace.Workspace, key string) string {
-	if p, ok := w.Store.Path(key); ok {
-		return p
-	}
-	return w.Store.Sub(key).URL()
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"winnow/io/store"
+	"winnow/jobs/internal/workspace"
 )
 
 const (
@@ -45,8 +46,11 @@ func (c *collector) lastRun(ctx context.Context) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if last := c.r.LastRun; last == nil || r.Started.After(last.Started) || r.Started.Equal(last.Started) && r.Run > last.Run {
-				c.r.LastRun = r
+			if last := c.r.LastRun; last == nil || r.later(last) {
+				c.r.LastRun = &r.Run
+			}
+			if len(r.Functions) > 0 && (c.measured == nil || r.later(&c.measured.Run)) {
+				c.measured = r
 			}
 			return nil
 		})
@@ -55,8 +59,59 @@ func (c *collector) lastRun(ctx context.Context) error {
 	return err
 }
 
+// record is what a run says of itself in run.json.
+type record struct {
+	Run
+	Functions []struct {
+		Name      string  `json:"name"`
+		Rule      string  `json:"rule"`
+		Threshold float64 `json:"threshold"`
+		Matches   int64   `json:"matches"`
+	} `json:"functions"`
+}
+
+func (r *Run) later(than *Run) bool {
+	return r.Started.After(than.Started) || r.Started.Equal(than.Started) && r.Run > than.Run
+}
+
+// measure tells thresholds and matches, which no table holds, as the last run
+// found them, while they are still true of the scores.
+func (c *collector) measure(ctx context.Context) error {
+	if c.measured == nil {
+		return nil
+	}
+	fresh := map[string]bool{} // by embedding
+	for i := range c.r.Functions {
+		f := &c.r.Functions[i]
+		if f.State != Scored {
+			continue
+		}
+		if _, known := fresh[f.Embedding]; !known {
+			scored, err := c.scoredAt(ctx, f.Embedding)
+			if _, err = c.problem(ctx, "scores of "+f.Embedding, err); err != nil {
+				return err
+			}
+			fresh[f.Embedding] = !scored.IsZero() && !scored.After(c.measured.Finished)
+		}
+		for _, m := range c.measured.Functions {
+			if fresh[f.Embedding] && m.Name == f.Name && m.Rule == f.Rule {
+				f.Threshold, f.Matches = &m.Threshold, &m.Matches
+			}
+		}
+	}
+	return nil
+}
+
+// scoredAt is when the scores of an embedding last changed; zero when unknown.
+func (c *collector) scoredAt(ctx context.Context, embedding string) (time.Time, error) {
+	for entry, err := range c.w.Table(workspace.ScoresRoot(embedding)).History(ctx) {
+		return entry.Time, err
+	}
+	return time.Time{}, nil
+}
+
 // readRun reads the record of a run; nil when the run left none.
-func (c *collector) readRun(ctx context.Context, name string) (*Run, error) {
+func (c *collector) readRun(ctx context.Context, name string) (*record, error) {
 	key := "runs/" + name + "/" + runFile
 	data, err := c.w.Store.Read(ctx, key, maxRun)
 	if errors.Is(err, store.ErrNotFound) {
@@ -65,12 +120,12 @@ func (c *collector) readRun(ctx context.Context, name string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{}
+	r := &record{}
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", key, err)
 	}
-	if r.Run == "" {
-		r.Run = name
+	if r.Run.Run == "" {
+		r.Run.Run = name
 	}
 	return r, nil
 }

@@ -14,7 +14,9 @@ import (
 )
 
 // Cmd is the status command.
-type Cmd struct{}
+type Cmd struct {
+	Examples int `help:"How many rejected rows to show of each reason." default:"3" placeholder:"N"`
+}
 
 // Help shows examples.
 func (*Cmd) Help() string {
@@ -25,6 +27,7 @@ nothing, so it may be called while a run is at work.
 Examples:
   winnow status
   winnow status --json | jq '.embeddings[] | {name, todo, rejected}'
+  winnow status --examples 1000         every rejected row, if there are not more
   test "$(winnow status --json | jq '.stale | length')" = 0     is all done?
 
 Exit status: 0 done (whatever is stale; a workspace that does not exist yet included), 1 a part of the
@@ -32,7 +35,7 @@ workspace could not be read, 2 usage or config, 5 a fault that a retry may not m
 }
 
 // Run looks and prints.
-func (*Cmd) Run(ctx context.Context, app *job.App) error {
+func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 	w, err := workspace.Open(ctx, app)
 	if err != nil {
 		return err
@@ -40,16 +43,16 @@ func (*Cmd) Run(ctx context.Context, app *job.App) error {
 	defer w.Close()
 	r := &Report{Workspace: w.Store.URL(), Config: app.Globals.Config, Embeddings: []Embedding{}, Functions: []Function{}, Batches: []Batch{}}
 	r.Assets = Assets{Version: -1, Sources: []Source{}}
-	c := &collector{w: w, r: r, now: app.Now()}
-	if err := c.collect(ctx); err != nil {
+	look := &collector{w: w, r: r, now: app.Now(), examples: max(c.Examples, 0)}
+	if err := look.collect(ctx); err != nil {
 		return err
 	}
 	r.conclude(configFlag(app.Globals.Config))
 	if err := app.Print(r, r.Print); err != nil {
 		return err
 	}
-	if c.err != nil {
-		return &unreadable{len(r.Problems), c.err}
+	if look.err != nil {
+		return &unreadable{len(r.Problems), look.err}
 	}
 	return nil
 }
