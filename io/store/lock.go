@@ -101,9 +101,9 @@ func (s *Store) Lock(ctx context.Context, name string, o LockOptions) (*Lock, er
 	}
 	o = o.withDefaults()
 	note := newNote(o.Holder)
-	take := s.takeLease
+	take, most := s.takeLease, max(o.Heartbeat/3, time.Millisecond)
 	if _, ok := s.directory(); ok {
-		take = s.takeFlock
+		take, most = s.takeFlock, min(most, 500*time.Millisecond) // asking costs nothing
 	}
 	for attempt := 1; ; attempt++ {
 		impl, err := take(ctx, name, note, o)
@@ -115,7 +115,7 @@ func (s *Store) Lock(ctx context.Context, name string, o LockOptions) (*Lock, er
 			return nil, fmt.Errorf("lock %q in %s: %w", name, s.loc, err)
 		}
 		// Often at first, then now and then: a list costs money.
-		if err := pause(ctx, min(backoff(20*time.Millisecond, attempt), max(o.Heartbeat/3, time.Millisecond))); err != nil {
+		if err := pause(ctx, min(backoff(20*time.Millisecond, attempt), most)); err != nil {
 			return nil, fmt.Errorf("lock %q in %s: %w", name, s.loc, err)
 		}
 	}

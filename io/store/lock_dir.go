@@ -35,9 +35,14 @@ func (s *Store) takeFlock(ctx context.Context, name string, note holderNote, o L
 		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 		case errors.Is(err, syscall.EWOULDBLOCK) && o.Break:
 			// The holder keeps its lock on a file without a name, and finds
-			// out at its next heartbeat.
+			// out at its next heartbeat. A name that has gone to another file
+			// already is that of another breaker.
+			held := &flock{f: f, path: path}
+			if held.beat(ctx) == nil {
+				err = os.Remove(path)
+			}
 			f.Close()
-			if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) && !os.IsNotExist(err) {
 				return nil, err
 			}
 			continue

@@ -109,7 +109,7 @@ func bucketLocation(scheme, rest string) (location, error) {
 	case host == "" && scheme != "mem":
 		return location{}, fmt.Errorf("the URL names no bucket; write %s://bucket/prefix", scheme)
 	}
-	return location{scheme: scheme, host: host, path: strings.TrimPrefix(key, "/"), query: query}, nil
+	return location{scheme: scheme, host: host, path: strings.TrimLeft(key, "/"), query: query}, nil
 }
 
 // cutQuery splits the parameters off. A question mark is part of the key
@@ -118,9 +118,6 @@ func cutQuery(s string) (rest, query string, err error) {
 	i := strings.LastIndexByte(s, '?')
 	if i < 0 {
 		return s, "", nil
-	}
-	if i == len(s)-1 {
-		return s[:i], "", nil
 	}
 	for pair := range strings.SplitSeq(s[i+1:], "&") {
 		name, _, ok := strings.Cut(pair, "=")

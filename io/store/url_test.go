@@ -32,7 +32,9 @@ func TestLocations(t *testing.T) {
 		{"s3://b/p/q", "s3://b/p/q"},
 		{"s3://b/p%20q r", "s3://b/p%20q r"}, // keys are literal
 		{"s3://b/p?region=eu&endpoint=http://h:1", "s3://b/p?endpoint=http%3A%2F%2Fh%3A1&region=eu"},
-		{"s3://b/what?", "s3://b/what"},
+		{"s3://b/what?", "s3://b/what?"},
+		{"s3://b//k", "s3://b/k"},
+		{"s3://b/k?a=b?", "s3://b/k?a=b?"},
 		{"s3://b/what?.jpg", "s3://b/what?.jpg"}, // no name=value: part of the key
 		{"gs://b/k", "gs://b/k"},
 		{"azblob://c/k?localemu=true", "azblob://c/k?localemu=true"},
