@@ -40,7 +40,7 @@ func (s *survey) embedding() string {
 	return "text"
 }
 
-func exampleConfig(s *survey, from, functions string) string {
+func exampleConfig(s *survey, from, function, globs string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	if !plainText.MatchString(from) {
@@ -79,7 +79,7 @@ func exampleConfig(s *survey, from, functions string) string {
 		p("  - {name: text, model: use-multilingual-v3, of: caption}")
 	}
 	p("")
-	p("functions: %s", functions)
+	p("functions: %s", globs)
 	p("")
 	p("batches:")
 	overview, example := s.sizes()
@@ -91,19 +91,19 @@ func exampleConfig(s *survey, from, functions string) string {
 		p("    size: %d", overview)
 		p("")
 	}
-	p("  # What is most like the examples in functions/example.yaml.")
+	p("  # What is most like the examples in functions/%s.yaml.", function)
 	p("  - name: example")
-	p("    select: [{top: example}]")
+	p("    select: [{top: %s}]", function)
 	p("    size: %d", example)
 	return b.String()
 }
 
-func exampleFunction(s *survey) string {
+func exampleFunction(s *survey, name string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("# A function is a saved search: it scores every row by its likeness to examples.")
 	p("# Replace these by your own, and rename it: the name is a column in where:.")
-	p("name: example")
+	p("name: %s", name)
 	p("embedding: %s", s.embedding())
 	p("anchors:")
 	p("  positive: # what to find; three to twenty examples find far more than one")

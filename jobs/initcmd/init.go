@@ -25,7 +25,7 @@ type Cmd struct {
 
 // Help shows examples.
 func (*Cmd) Help() string {
-	return `Writes winnow.yaml (or --config) and functions/example.yaml beside it. Files that exist are never touched.
+	return `Writes winnow.yaml (or --config), and functions/example.yaml beside it. Files that exist are never touched.
 
 Examples:
   winnow init ./photos
@@ -63,11 +63,8 @@ func (c *Cmd) write(ctx context.Context, app *job.App) (*Result, error) {
 		return nil, err
 	}
 	dir := filepath.Dir(config)
-	function := filepath.Join(dir, "functions", "example.yaml")
-	for _, f := range []string{config, function} {
-		if _, err := os.Lstat(f); !errors.Is(err, fs.ErrNotExist) {
-			return nil, taken(f)
-		}
+	if !free(config) {
+		return nil, taken(config)
 	}
 	s, err := look(ctx, c.Path, dir, c.Fields)
 	if err != nil {
@@ -77,12 +74,8 @@ func (c *Cmd) write(ctx context.Context, app *job.App) (*Result, error) {
 	if s.converted != nil {
 		files = append(files, *s.converted)
 	}
-	// Others' functions may lie there already, and need embeddings that are not here.
-	globs := "functions/*.yaml"
-	if others, _ := filepath.Glob(filepath.Join(dir, "functions", "*.yaml")); len(others) > 0 {
-		globs = "functions/example.yaml"
-	}
-	files = append(files, file{function, exampleFunction(s)}, file{config, exampleConfig(s, c.Path, globs)})
+	name, globs := functionName(dir)
+	files = append(files, file{filepath.Join(dir, "functions", name+".yaml"), exampleFunction(s, name)}, file{config, exampleConfig(s, c.Path, name, globs)})
 	r := &Result{Found: s.String(), Next: "winnow run"}
 	if wd, err := os.Getwd(); err != nil || config != filepath.Join(wd, "winnow.yaml") {
 		r.Next += " -c " + short(config)
@@ -97,6 +90,24 @@ func (c *Cmd) write(ctx context.Context, app *job.App) (*Result, error) {
 		return nil, fmt.Errorf("the config that init wrote is wrong; please report it: %w", err)
 	}
 	return r, nil
+}
+
+func free(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// functionName finds a name for the example that no function file has, and what
+// the config says of its functions: others' may need embeddings that are not here.
+func functionName(dir string) (name, globs string) {
+	name = "example"
+	for n := 2; !free(filepath.Join(dir, "functions", name+".yaml")); n++ {
+		name = fmt.Sprintf("example%d", n)
+	}
+	if others, _ := filepath.Glob(filepath.Join(dir, "functions", "*.yaml")); len(others) > 0 {
+		return name, "functions/" + name + ".yaml"
+	}
+	return name, "functions/*.yaml"
 }
 
 // taken is the error of a file that init must not overwrite.

@@ -126,7 +126,6 @@ func TestRefusals(t *testing.T) {
 		want  string
 	}{
 		{"config exists", map[string]string{"winnow.yaml": "x", "p/a.jpg": ""}, Cmd{Path: "p"}, "winnow.yaml: it exists, and init overwrites nothing; delete or rename it, or name another config with --config"},
-		{"function exists", map[string]string{"functions/example.yaml": "x", "p/a.jpg": ""}, Cmd{Path: "p"}, "functions/example.yaml: it exists, and init overwrites nothing; delete or rename it, or name another config with --config"},
 		{"manifest exists", map[string]string{"t.jsonl": "x", "t.txt": "a"}, Cmd{Path: "t.txt"}, "t.jsonl: it exists, and init overwrites nothing; delete or rename it, or name another config with --config"},
 		{"nothing there", nil, Cmd{Path: "p"}, "p: there is no such file or folder; name a folder of pictures or texts, or a manifest"},
 		{"empty folder", map[string]string{"p/a.pdf": ""}, Cmd{Path: "p"}, "p: the folder holds neither pictures nor texts; name a folder that holds .jpg, .png, .gif, .webp, .bmp, .tif, .txt or .md files"},
@@ -173,6 +172,12 @@ func TestOtherConfigAndFunctions(t *testing.T) {
 	}
 	if want := "found 1 picture\nwrote conf/functions/example.yaml\nwrote conf/photos.yaml\nnext: winnow run -c conf/photos.yaml\n"; out != want {
 		t.Errorf("says:\n%s", out)
+	}
+	if _, err := run(t, Cmd{Path: "p"}, "conf/again.yaml"); err != nil {
+		t.Error(err)
+	}
+	if c, err := configs.Load("conf/again.yaml", os.LookupEnv); err != nil || c.Definitions[0].Name != "example2" || len(c.Definitions) != 1 {
+		t.Errorf("a second config beside it: %v", err)
 	}
 	if g := load(t, "conf/photos.yaml"); g.Manifest != "$/p/**/*.jpg" {
 		t.Errorf("manifest %s", g.Manifest)

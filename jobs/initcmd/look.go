@@ -212,7 +212,7 @@ func lookLines(path, dir, shown string) (*survey, error) {
 	}
 	base := filepath.Base(path)
 	out := filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base))+".jsonl")
-	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+	if !free(out) {
 		return nil, taken(out)
 	}
 	s.converted = &file{out, b.String()}
