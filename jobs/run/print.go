@@ -62,6 +62,7 @@ func (r *Result) Print(out io.Writer) {
 		fmt.Fprintf(out, ", %d rows rejected", in.Rejected)
 	}
 	fmt.Fprintln(out)
+	in.PrintRejects(out, "               ")
 	for _, e := range r.totals.embedded {
 		fmt.Fprintf(out, "  embedded   %d as %s (%s)\n", e.n, e.name, e.note)
 	}

@@ -9,6 +9,7 @@ import (
 	"winnow/jobs/doctor"
 	"winnow/jobs/embed"
 	"winnow/jobs/index"
+	"winnow/jobs/ingest"
 	"winnow/jobs/initcmd"
 	"winnow/jobs/internal/job"
 	"winnow/jobs/lint"
@@ -27,6 +28,7 @@ type cli struct {
 	Init   initcmd.Cmd `cmd:"" help:"Write a config for a folder of pictures or a file of texts."`
 	Run    run.Cmd     `cmd:"" help:"All stages, only what is new."`
 	Status status.Cmd  `cmd:"" help:"What is in the workspace, and what is stale."`
+	Ingest ingest.Cmd  `cmd:"" help:"Read the manifests that changed." group:"Stages"`
 	Embed  embed.Cmd   `cmd:"" help:"Turn assets that have no vector into vectors." group:"Stages"`
 	Index  index.Cmd   `cmd:"" help:"Build indexes for fast search." group:"Stages"`
 	Score  score.Cmd   `cmd:"" help:"Score every row against every function." group:"Stages"`

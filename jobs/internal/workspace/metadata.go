@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"winnow/io/query"
+	"winnow/io/table"
 )
 
 // metadataPrefix begins the columns of assets that hold metadata.
@@ -27,6 +28,21 @@ func MetadataColumn(field string) string {
 	return metadataPrefix + clean
 }
 
+// NewMetadataField describes a metadata column of the assets table.
+func NewMetadataField(column, original string, t table.Type) table.Field {
+	return table.Field{Name: column, Type: t, Nullable: true, Metadata: map[string]string{originalName: original}}
+}
+
+// MetadataField is the name, as users wrote it, of the metadata field that a
+// column of the assets table holds; false for other columns.
+func MetadataField(f table.Field) (string, bool) {
+	name, ok := strings.CutPrefix(f.Name, metadataPrefix)
+	if o := f.Metadata[originalName]; ok && o != "" {
+		name = o
+	}
+	return name, ok
+}
+
 // MetadataStruct is the SQL of the struct `metadata` with every field under its
 // own name; alias is the assets table's.
 func (w *Workspace) MetadataStruct(ctx context.Context, alias string) (string, error) {
@@ -36,12 +52,9 @@ func (w *Workspace) MetadataStruct(ctx context.Context, alias string) (string, e
 	}
 	var parts []string
 	for _, f := range snap.Schema {
-		name, ok := strings.CutPrefix(f.Name, metadataPrefix)
+		name, ok := MetadataField(f)
 		if !ok {
 			continue
-		}
-		if o := f.Metadata[originalName]; o != "" {
-			name = o
 		}
 		parts = append(parts, fmt.Sprintf("%s := %s.%s", query.Ident(name), alias, query.Ident(f.Name)))
 	}
