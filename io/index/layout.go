@@ -14,7 +14,7 @@ import (
 var ErrDamaged = errors.New("the index is damaged")
 
 // remedy is what helps against ErrDamaged.
-const remedy = "run `winnow index --rebuild` to make it anew"
+const remedy = "delete the folder of the index and run `winnow index`"
 
 func damagedf(format string, args ...any) error {
 	return fmt.Errorf("%w: %w; %s", ErrDamaged, fmt.Errorf(format, args...), remedy)

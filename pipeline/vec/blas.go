@@ -11,6 +11,8 @@ package vec
 void cblas_sgemm(int order, int transA, int transB, int m, int n, int k,
 	float alpha, const float *a, int lda, const float *b, int ldb,
 	float beta, float *c, int ldc);
+void cblas_sgemv(int order, int trans, int m, int n, float alpha, const float *a, int lda,
+	const float *x, int incx, float beta, float *y, int incy);
 void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w,
 	double *work, const int *lwork, int *iwork, const int *liwork, int *info, size_t, size_t);
 void openblas_set_num_threads(int n);
@@ -19,7 +21,13 @@ char *openblas_get_corename(void);
 
 static void mul_abt(int m, int n, int k, const float *a, const float *b, float *c) {
 	enum { rowMajor = 101, noTrans = 111, trans = 112 };
-	cblas_sgemm(rowMajor, noTrans, trans, m, n, k, 1, a, k, b, k, 0, c, n);
+	// One vector on a side: OpenBLAS's sgemm would copy the other side first, twenty times the work.
+	if (n == 1)
+		cblas_sgemv(rowMajor, noTrans, m, k, 1, a, k, b, 1, 0, c, 1);
+	else if (m == 1)
+		cblas_sgemv(rowMajor, noTrans, n, k, 1, b, k, a, 1, 0, c, 1);
+	else
+		cblas_sgemm(rowMajor, noTrans, trans, m, n, k, 1, a, k, b, k, 0, c, n);
 }
 
 static int eigh(int n, double *a, double *w, double *work, int lwork, int *iwork, int liwork) {

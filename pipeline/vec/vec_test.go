@@ -22,7 +22,7 @@ func TestMulABT(t *testing.T) {
 		name string
 		mul  func(m, n, k int, a, b, c []float32)
 	}{{"MulABT", MulABT}, {"twin", mulABTGo}} {
-		for _, s := range [][3]int{{1, 1, 1}, {1, 7, 3}, {5, 1, 384}, {4, 4, 4}, {33, 50, 65}, {64, 1000, 127}, {257, 3, 1280}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 7, 3}, {5, 1, 384}, {4, 4, 4}, {33, 50, 65}, {1, 4097, 384}, {4097, 1, 384}, {64, 1000, 127}, {257, 3, 1280}} {
 			m, n, k := s[0], s[1], s[2]
 			a, b, c := random(rng, m*k), random(rng, n*k), random(rng, m*n+1)
 			guard := c[m*n]
