@@ -77,10 +77,13 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 	return task.NewPlan(s.Name(), run, f, tasks)
 }
 
-// taskRows is how many rows a task holds: an eighth of the work, so that small
-// sets share the cores and show progress, within bounds that keep a shard
-// neither tiny nor larger than a kill may cost.
-func taskRows(total int64, image bool) int64 {
+// taskRows is how many rows a task holds: what the config says, else an eighth
+// of the work, so that small sets share the cores and show progress, within
+// bounds that keep a shard neither tiny nor larger than a kill may cost.
+func taskRows(total, configured int64, image bool) int64 {
+	if configured > 0 {
+		return configured
+	}
 	most := int64(16384)
 	if image {
 		most = 4096
@@ -94,7 +97,7 @@ func (s *Stage) planOne(ctx context.Context, run string, e configs.Embedding, sp
 		return nil, err
 	}
 	image := sp.Kind == models.Image
-	size := taskRows(total, image)
+	size := taskRows(total, s.W.Config.Tasks.Embed, image)
 	var tasks []task.Task
 	var items []pipeline.Item
 	h := task.NewHash()
