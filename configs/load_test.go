@@ -567,3 +567,22 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// TestWindowsFiles reads line ends and a byte order mark of Windows editors, and
+// still counts lines and columns right.
+func TestWindowsFiles(t *testing.T) {
+	windows := func(s string) string { return "\ufeff" + strings.ReplaceAll(s, "\n", "\r\n") }
+	tree(t, good("winnow.yaml", windows(goodConfig), "functions/ripe_apples.yaml", windows(goodFunction)))
+	c, err := Load("winnow.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Batches[0].Where != "ripe_apples_match AND NOT labeled" || len(c.Definitions[0].Anchors.Positive) != 3 {
+		t.Errorf("read %+v", c.Batches[0])
+	}
+	tree(t, good("winnow.yaml", windows(strings.Replace(goodConfig, "ripe_apples_match AND", "ripe_aples_match AND", 1))))
+	want := []string{`winnow.yaml:14:12: there is no function "ripe_aples"; did you mean ripe_apples?`}
+	if d := cmp.Diff(want, problems(t, "winnow.yaml", nil)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
