@@ -1,6 +1,7 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -294,7 +295,7 @@ func (m *Model) tokenize(data []byte) (embed.Input, error) {
 	case !utf8.Valid(data):
 		return nil, pipeline.Rowf(pipeline.ReasonInvalidUTF8, "the text is not valid UTF-8")
 	}
-	if strings.TrimSpace(string(data)) == "" {
+	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, pipeline.Rowf(pipeline.ReasonEmpty, "the text has nothing but spaces")
 	}
 	return tokens(m.tok.Encode(m.spec.Text.Prefix+string(data), nil)), nil

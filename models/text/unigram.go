@@ -136,8 +136,20 @@ type scratch struct {
 // keep is how large a scratch may be to be kept.
 const keep = 1 << 20
 
-// Encode implements Tokenizer.
+// reach is how many bytes of a text are looked at for n tokens. No piece of a
+// vocabulary is that long; a text of which more is needed is noise.
+func reach(n int) int { return 1<<20 + 256*n }
+
+// Encode implements Tokenizer. With MaxTokens, a text of megabytes costs no more
+// than its first one.
 func (u *Unigram) Encode(text string, dst []int64) []int64 {
+	if u.o.MaxTokens > 0 && len(text) > reach(u.o.MaxTokens) {
+		n := reach(u.o.MaxTokens)
+		for n > 0 && !utf8.RuneStart(text[n]) {
+			n--
+		}
+		text = text[:n]
+	}
 	s := u.scratch.Get().(*scratch)
 	s.text = u.norm.normalize(text, s.text[:0])
 	if u.o.BOS {
@@ -178,11 +190,11 @@ func (u *Unigram) viterbi(s *scratch) {
 	}
 	units := u.trie.units
 	root := units[0]
-	reach := 0 // the furthest place that a path leads to
+	far := 0 // the furthest place that a path leads to
 	for i := 0; i < n; {
 		here := best[i].score
 		if here < -farScore || here > farScore {
-			for k := i; k <= reach; k++ {
+			for k := i; k <= far; k++ {
 				if k == i || best[k].start >= 0 {
 					best[k].score -= here
 				}
@@ -210,7 +222,7 @@ func (u *Unigram) viterbi(s *scratch) {
 			if id < 0 {
 				continue
 			}
-			reach = max(reach, j)
+			far = max(far, j)
 			score := u.scores[id]
 			if u.isUser[id] {
 				// More than any piece of a text's own has, so that they win.
@@ -223,7 +235,7 @@ func (u *Unigram) viterbi(s *scratch) {
 			single = single || j-i == size
 		}
 		if !single {
-			reach = max(reach, i+size)
+			far = max(far, i+size)
 			score := u.unkScore + here
 			if to := &best[i+size]; to.start < 0 || score > to.score {
 				*to = node{score, int32(i), u.unk}

@@ -158,6 +158,25 @@ func TestTruncationKeepsBeginAndEnd(t *testing.T) {
 	}
 }
 
+// TestLongTextsCostNoMore: what lies beyond the first megabyte is not looked at,
+// and makes no difference.
+func TestLongTextsCostNoMore(t *testing.T) {
+	o := Options{BOS: true, EOS: true, MaxTokens: 512}
+	u := newUnigram(t, small(t), o)
+	long := strings.Repeat("the cat sat on the mät and a dog ", 1<<16)
+	if want := u.Encode(long[:1<<16], nil); !slices.Equal(u.Encode(long, nil), want) {
+		t.Error("the end of a long text changes its beginning")
+	}
+	noise := strings.Repeat("\x80", 8<<20)
+	if n := len(u.Encode(noise, nil)); n > 512 {
+		t.Errorf("%d tokens", n)
+	}
+	s := u.scratch.Get().(*scratch)
+	if cap(s.best) > 16<<20 {
+		t.Errorf("room for %d places is kept", cap(s.best))
+	}
+}
+
 func TestConcurrentEncode(t *testing.T) {
 	u := newUnigram(t, small(t), Options{BOS: true, EOS: true})
 	rows := readRows(t, "bytes.jsonl")
