@@ -394,7 +394,8 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 }
 
 // List yields every object whose key starts with prefix, sorted by key. An
-// error ends the list. prefix need not end at a slash.
+// error ends the list. prefix need not end at a slash. A list is no snapshot: of
+// objects that come into being meanwhile it may have any, whatever their order.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 	return s.list(ctx, prefix, "", true)
 }

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"winnow/io/store"
 )
@@ -72,7 +71,8 @@ type logRange struct {
 }
 
 // listLog lists the log from version from on, up to version to, or to its end
-// for Latest.
+// for Latest. It may miss entries that come into being meanwhile, even one
+// before another that it finds: the list of a local directory is no snapshot.
 func (t *Table) listLog(ctx context.Context, from, to int64) (logRange, error) {
 	r := logRange{newest: -1, oldest: -1, checkpoints: map[int64][]logFile{}}
 	after := fmt.Sprintf("%s%020d", logDir, max(from, 0)) // sorts before that version's files
@@ -90,9 +90,6 @@ func (t *Table) listLog(ctx context.Context, from, to int64) (logRange, error) {
 		if f.parts > 0 {
 			r.checkpoints[f.version] = append(r.checkpoints[f.version], f)
 			continue
-		}
-		if r.newest >= 0 && f.version != r.newest+1 {
-			return r, fmt.Errorf("the log has no entry %d but has %d; it is damaged", r.newest+1, f.version)
 		}
 		if r.oldest < 0 {
 			r.oldest = f.version
@@ -150,8 +147,12 @@ func (t *Table) load(ctx context.Context, version int64) (*state, error) {
 			return cached, nil
 		}
 		// A table that is far ahead is read faster from its checkpoint.
-		if r.oldest >= 0 && r.oldest <= cached.version+1 && r.newest-cached.version <= 64 {
-			return t.replay(ctx, cached, nil, r, version)
+		if r.newest >= cached.version && r.newest-cached.version <= 64 {
+			st, err := t.replay(ctx, cached, nil, r, version)
+			if !errors.Is(err, ErrNoVersion) {
+				return st, err
+			}
+			// The entries after the cached one have been cleaned away.
 		}
 	}
 	return t.loadFresh(ctx, version)
@@ -219,11 +220,15 @@ func (t *Table) replay(ctx context.Context, base *state, cp []logFile, r logRang
 		}
 		newest = version
 	}
-	if r.newest > st.version && r.oldest > st.version+1 {
-		return nil, fmt.Errorf("%w: the log entries before version %d have been removed, and no checkpoint covers them", ErrNoVersion, r.oldest)
-	}
 	if err := t.applyEntries(ctx, st, newest); err != nil {
-		return nil, err
+		missing := st.version + 1
+		switch {
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		case missing < r.oldest:
+			return nil, fmt.Errorf("%w: the log entries before version %d have been removed, and no checkpoint covers them", ErrNoVersion, r.oldest)
+		}
+		return nil, fmt.Errorf("the log has no entry %d but has %d; it is damaged", missing, newest)
 	}
 	for v := range r.checkpoints {
 		if v <= st.version {
@@ -254,22 +259,21 @@ func (t *Table) remember(st *state) {
 }
 
 // applyEntries replays the entries after st.version up to newest. A few are
-// fetched at once, since each is a round trip.
+// fetched at once, since each is a round trip. When it fails, st.version+1 is
+// the entry that could not be read.
 func (t *Table) applyEntries(ctx context.Context, st *state, newest int64) error {
 	for st.version < newest {
 		n := int(min(newest-st.version, readAtOnce))
-		batch := make([][]action, n)
-		g, gctx := errgroup.WithContext(ctx)
+		batch, errs := make([][]action, n), make([]error, n)
+		var wg sync.WaitGroup
 		for i := range batch {
-			g.Go(func() (err error) {
-				batch[i], err = t.readEntry(gctx, st.version+1+int64(i))
-				return err
-			})
+			wg.Go(func() { batch[i], errs[i] = t.readEntry(ctx, st.version+1+int64(i)) })
 		}
-		if err := g.Wait(); err != nil {
-			return err
-		}
-		for _, actions := range batch {
+		wg.Wait()
+		for i, actions := range batch {
+			if errs[i] != nil {
+				return errs[i]
+			}
 			v := st.version + 1
 			for _, a := range actions {
 				if err := st.apply(v, a); err != nil {
