@@ -20,8 +20,20 @@ import (
 	"winnow/pipeline/embed"
 )
 
-// load opens a model, or skips the test where make setup has not been run.
+// load opens a model for one test.
 func load(t testing.TB, nameOrPath string, o Options) *Model {
+	t.Helper()
+	m := open(t, nameOrPath, o)
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// open opens a model, or skips the test where make setup has not been run.
+func open(t testing.TB, nameOrPath string, o Options) *Model {
 	t.Helper()
 	s, err := Load(nameOrPath)
 	if err != nil {
@@ -37,12 +49,35 @@ func load(t testing.TB, nameOrPath string, o Options) *Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return m
+}
+
+var (
+	sharedMu sync.Mutex
+	sharedBy = map[string]*Model{}
+)
+
+// sharedModel is a shipped model that the tests load once: reading a vocabulary
+// takes seconds under the race detector.
+func sharedModel(t testing.TB, name string) *Model {
+	t.Helper()
+	sharedMu.Lock()
+	defer sharedMu.Unlock()
+	if sharedBy[name] == nil {
+		sharedBy[name] = open(t, name, Options{Sessions: 3})
+	}
+	return sharedBy[name]
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, m := range sharedBy {
+		if err := m.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
 func prepare(t testing.TB, m *Model, data []byte) embed.Input {
@@ -128,7 +163,7 @@ func (r reference) items(t testing.TB, m *Model) (data [][]byte, vectors []float
 func TestVectorsEqualPython(t *testing.T) {
 	for _, name := range Shipped() {
 		t.Run(name, func(t *testing.T) {
-			m := load(t, name, Options{Sessions: 1})
+			m := sharedModel(t, name)
 			data, want := readReference(t).items(t, m)
 			for i, d := range data {
 				got, w := run(t, m, prepare(t, m, d)), want[i*m.Dim():(i+1)*m.Dim()]
@@ -148,7 +183,7 @@ func TestVectorsEqualPython(t *testing.T) {
 func TestNeighboursDoNotMatter(t *testing.T) {
 	for _, name := range Shipped() {
 		t.Run(name, func(t *testing.T) {
-			m := load(t, name, Options{Sessions: 2})
+			m := sharedModel(t, name)
 			data, _ := readReference(t).items(t, m)
 			var in []embed.Input
 			for _, d := range data {
@@ -176,7 +211,7 @@ func TestNeighboursDoNotMatter(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	m := load(t, "efficientnet-lite0", Options{Sessions: 3})
+	m := sharedModel(t, "efficientnet-lite0")
 	data, want := readReference(t).items(t, m)
 	var wg sync.WaitGroup
 	for range 4 {
@@ -202,7 +237,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func TestCancelWaits(t *testing.T) {
-	m := load(t, "use-multilingual-v3", Options{Sessions: 1})
+	m := sharedModel(t, "use-multilingual-v3")
 	in := make([]embed.Input, 256)
 	for i := range in {
 		in[i] = prepare(t, m, []byte(strings.Repeat("an apple on a tree ", 200)))
@@ -219,7 +254,8 @@ func TestCancelWaits(t *testing.T) {
 }
 
 func TestTextFaults(t *testing.T) {
-	m := load(t, "use-multilingual-v3", Options{Sessions: 1})
+	own := *sharedModel(t, "use-multilingual-v3")
+	m := &own
 	m.maxBytes = 1000
 	for _, c := range []struct{ text, want string }{
 		{"", pipeline.ReasonEmpty},

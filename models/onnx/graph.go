@@ -66,7 +66,7 @@ func Inspect(path string) (*Graph, error) {
 		err = errors.New("it has no graph")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is no ONNX model, or it is damaged: %w", path, err)
+		return nil, fmt.Errorf("%s is no ONNX model that winnow can use: %w", path, err)
 	}
 	var inputs []Value
 	for _, v := range g.Inputs {
@@ -85,6 +85,9 @@ func (g *Graph) read(r *protoReader, initial map[string]bool) error {
 		case 5: // initializer: only its name, field 8, and only in old models, which list it as an input too
 			return true, r.within(size, func() error {
 				return r.message(func(num protowire.Number, size int64) (bool, error) {
+					if num == 13 { // external_data
+						return false, errors.New("it keeps its weights in other files, which the spec's hash does not cover; save it as one file")
+					}
 					if num != 8 || size > 1<<16 {
 						return false, nil
 					}

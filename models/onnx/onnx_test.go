@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // library skips a test where ONNX Runtime is not installed.
@@ -240,6 +242,20 @@ func TestInspect(t *testing.T) {
 		if _, err := Inspect(path); err == nil && n < len(whole)-20 {
 			t.Errorf("a model cut to %d of %d bytes was taken", n, len(whole))
 		}
+	}
+}
+
+func TestInspectRefusesWeightsElsewhere(t *testing.T) {
+	field := func(num protowire.Number, body []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), body)
+	}
+	model := field(7, append(field(5, append(field(8, []byte("w")), field(13, nil)...)), field(12, field(1, []byte("y")))...))
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := os.WriteFile(path, model, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Inspect(path); err == nil || !strings.Contains(err.Error(), "one file") {
+		t.Errorf("got %v", err)
 	}
 }
 

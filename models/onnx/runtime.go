@@ -149,9 +149,9 @@ func shorten(err error) error {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
-	text := err.Error()
+	text := strings.TrimSuffix(err.Error(), ".")
 	if i := strings.LastIndex(text, ") "); i > 0 && strings.Contains(text[:i], ".cc:") && i < len(text)-2 {
-		return errors.New(text[i+2:])
+		text = text[i+2:]
 	}
-	return err
+	return errors.New(text)
 }
