@@ -40,7 +40,7 @@ func (s *survey) embedding() string {
 	return "text"
 }
 
-func exampleConfig(s *survey, from, function, globs string) string {
+func exampleConfig(s *survey, from, workspace, function, globs string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	if !plainText.MatchString(from) {
@@ -48,7 +48,7 @@ func exampleConfig(s *survey, from, function, globs string) string {
 	}
 	p("# Made by `winnow init %s`. `winnow lint` checks it, `winnow run` runs it, and", from)
 	p("# `winnow schema` prints what else it may say.")
-	p("workspace: ./workspace # all that winnow makes; a bucket does as well: s3://bucket/prefix")
+	p("workspace: %s # all that winnow makes; a bucket does as well: s3://bucket/prefix", scalar("./"+workspace))
 	p("")
 	p("sources:")
 	p("  - manifest: %s", scalar(s.manifest))

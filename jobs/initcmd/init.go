@@ -75,7 +75,7 @@ func (c *Cmd) write(ctx context.Context, app *job.App) (*Result, error) {
 		files = append(files, *s.converted)
 	}
 	name, globs := functionName(dir)
-	files = append(files, file{filepath.Join(dir, "functions", name+".yaml"), exampleFunction(s, name)}, file{config, exampleConfig(s, c.Path, name, globs)})
+	files = append(files, file{filepath.Join(dir, "functions", name+".yaml"), exampleFunction(s, name)}, file{config, exampleConfig(s, c.Path, workspaceName(config), name, globs)})
 	r := &Result{Found: s.String(), Next: "winnow run"}
 	if wd, err := os.Getwd(); err != nil || config != filepath.Join(wd, "winnow.yaml") {
 		r.Next += " -c " + short(config)
@@ -108,6 +108,14 @@ func functionName(dir string) (name, globs string) {
 		return name, "functions/" + name + ".yaml"
 	}
 	return name, "functions/*.yaml"
+}
+
+// workspaceName is the folder for the workspace of a config: each has its own.
+func workspaceName(config string) string {
+	if base := strings.TrimSuffix(filepath.Base(config), filepath.Ext(config)); base != "winnow" {
+		return base + "-workspace"
+	}
+	return "workspace"
 }
 
 // taken is the error of a file that init must not overwrite.

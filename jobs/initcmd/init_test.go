@@ -85,7 +85,7 @@ func TestInit(t *testing.T) {
 			got{Manifest: "$/photos/**/*.jpg", Allow: "$/photos/", Embeddings: "image:image ", Batches: "overview:1 example:1 ", Anchor: `asset "b.JPG"`}, "found 2 pictures\n"},
 		{"kinds of pictures", map[string]string{"p q/a.png": "", "p q/b.jpeg": "", "p q/0012.webp": ""}, Cmd{Path: "p q"},
 			got{Manifest: "$/p q/**/*.{jpeg,png,webp}", Allow: "$/p q/", Embeddings: "image:image ", Batches: "overview:1 example:1 ", Anchor: `asset "0012.webp"`}, "found 3 pictures\n"},
-		{"one picture here", map[string]string{"a.png": "", "workspace/thumb.png": ""}, Cmd{Path: "."},
+		{"one picture here", map[string]string{"a.png": "", "workspace/thumb.png": "", "b-workspace/t.png": ""}, Cmd{Path: "."},
 			got{Manifest: "$/**/*.png", Allow: "$/", Embeddings: "image:image ", Batches: "example:1 ", Anchor: `asset "a.png"`}, "found 1 picture\n"},
 		{"text files", map[string]string{"notes/a.txt": "a", "notes/b.md": "b", "notes/c.png": ""}, Cmd{Path: "notes"},
 			got{Manifest: "$/notes/**/*.{md,txt}", Allow: "$/notes/", Embeddings: "text:text ", Batches: "overview:1 example:1 ", Anchor: `asset "a.txt"`}, "found 2 texts\n"},
@@ -178,6 +178,11 @@ func TestOtherConfigAndFunctions(t *testing.T) {
 	}
 	if c, err := configs.Load("conf/again.yaml", os.LookupEnv); err != nil || c.Definitions[0].Name != "example2" || len(c.Definitions) != 1 {
 		t.Errorf("a second config beside it: %v", err)
+	}
+	for config, want := range map[string]string{"conf/photos.yaml": "photos-workspace", "conf/again.yaml": "again-workspace"} {
+		if c, err := configs.Load(config, os.LookupEnv); err != nil || filepath.Base(c.Workspace) != want {
+			t.Errorf("%s: workspace %v, %v", config, c, err)
+		}
 	}
 	if g := load(t, "conf/photos.yaml"); g.Manifest != "$/p/**/*.jpg" {
 		t.Errorf("manifest %s", g.Manifest)

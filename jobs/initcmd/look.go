@@ -119,7 +119,7 @@ func lookFolder(ctx context.Context, folder, dir, shown string) (*survey, error)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if strings.HasPrefix(d.Name(), ".") && p != folder || d.IsDir() && p == filepath.Join(dir, "workspace") {
+		if strings.HasPrefix(d.Name(), ".") && p != folder || d.IsDir() && filepath.Dir(p) == dir && strings.HasSuffix(d.Name(), "workspace") {
 			if d.IsDir() {
 				return fs.SkipDir
 			}
