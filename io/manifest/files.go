@@ -183,6 +183,18 @@ type found struct {
 	exclude []string // canonical addresses that the glob passes over
 }
 
+// NoMatchError says that a glob matches no file. It unwraps to a
+// *pipeline.UsageError.
+type NoMatchError struct{ usage *pipeline.UsageError }
+
+func (e *NoMatchError) Error() string { return e.usage.Error() }
+
+func (e *NoMatchError) Unwrap() error { return e.usage }
+
+func noMatch(manifest string) error {
+	return &NoMatchError{pipeline.Usagef("manifest %s matches no file; correct the pattern", manifest)}
+}
+
 // find looks a manifest up. That it matches nothing is a *pipeline.UsageError.
 func (r *Reader) find(ctx context.Context, src Source) (*found, error) {
 	at, err := r.locate(ctx, src.Manifest)
@@ -230,7 +242,7 @@ func (r *Reader) find(ctx context.Context, src Source) (*found, error) {
 		f.files = append(f.files, o)
 	}
 	if len(f.files) == 0 {
-		return nil, pipeline.Usagef("manifest %s matches no file; correct the pattern", src.Manifest)
+		return nil, noMatch(src.Manifest)
 	}
 	f.glob = nil
 	return f, nil

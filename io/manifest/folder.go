@@ -55,7 +55,7 @@ func (r *Reader) readFolder(ctx context.Context, f *found, res *Result, uris *ur
 	}
 	o.Count(n % 1024)
 	if n == 0 {
-		return pipeline.Usagef("manifest %s matches no file; correct the pattern", f.source.Manifest)
+		return noMatch(f.source.Manifest)
 	}
 	res.State.Files = sum(h)
 	if err := r.checkAllowed(ctx, res, uris); err != nil {

@@ -411,7 +411,7 @@ func (r *Reader) loadPairs(ctx context.Context, src Source, kind PairKind, group
 	all := query.Ident(res.Table + "_all")
 	return r.db.Exec(ctx, fmt.Sprintf(`
 		CREATE OR REPLACE TABLE %[1]s AS SELECT %[2]s AS asset_id, list_filter(%[3]s, lambda v: trim(v) <> '') AS list, %[4]s AS confidence, winnow_number::BIGINT AS file, file_row_number + 1 AS line
-			FROM read_parquet(%[5]s, filename = 'winnow_file', file_row_number = true)
+			FROM read_parquet(%[5]s, filename = 'winnow_file', file_row_number = true, hive_partitioning = false)
 			JOIN (VALUES %[6]s) winnow_files(winnow_path, winnow_number) ON winnow_path = winnow_file;
 		ALTER TABLE %[1]s ADD COLUMN bad VARCHAR;
 		UPDATE %[1]s SET bad = CASE WHEN asset_id IS NULL THEN 'the row has no asset_id; name its column with fields: {asset_id: …}'

@@ -31,7 +31,7 @@ func (r *Reader) parquetFiles(ctx context.Context, f *found, files []listed) (gr
 			return nil, err
 		}
 		pf.local = filepath.ToSlash(pf.local)
-		if pf.cols, err = r.db.Columns(ctx, "read_parquet("+query.Literals([]string{pf.local})+")"); err != nil {
+		if pf.cols, err = r.db.Columns(ctx, "read_parquet("+query.Literals([]string{pf.local})+", hive_partitioning = false)"); err != nil {
 			return nil, fmt.Errorf("%s: %w", withoutQuery(pf.base), err)
 		}
 		var key strings.Builder
@@ -231,7 +231,7 @@ func (r *Reader) loadParquet(ctx context.Context, src Source, group []parquetFil
 	err = r.db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %s AS
 		SELECT %s AS asset_id, %s(winnow_base, %s) AS uri, %s AS text, %s AS caption, %s AS version, %s AS media_type,
 			winnow_number::BIGINT AS file, file_row_number + 1 AS line%s
-		FROM read_parquet(%s, filename = 'winnow_file', file_row_number = true)
+		FROM read_parquet(%s, filename = 'winnow_file', file_row_number = true, hive_partitioning = false)
 		JOIN (VALUES %s) winnow_files(winnow_path, winnow_number, winnow_base) ON winnow_path = winnow_file`,
 		all, w.id, resolve, w.uri, w.text, w.caption, w.version, w.mediaType, prefixed(selected), query.Literals(paths), strings.Join(values, ", ")))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // table: the union of their columns by name, NULL where a file lacks one. The
 // columns `filename` and `file_row_number` (from 0) tell where a row stands.
 func Parquet(paths []string) string {
-	return fmt.Sprintf("read_parquet(%s, union_by_name = true, filename = true, file_row_number = true)", Literals(paths))
+	return fmt.Sprintf("read_parquet(%s, union_by_name = true, filename = true, file_row_number = true, hive_partitioning = false)", Literals(paths))
 }
 
 // View makes a view of local Parquet files. The files must stay while the view

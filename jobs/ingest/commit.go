@@ -2,305 +2,182 @@ package ingest
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
-
-	"lukechampine.com/blake3"
+	"slices"
 
 	"winnow/io/query"
 	"winnow/io/table"
+	"winnow/jobs/internal/tables"
 	"winnow/jobs/internal/workspace"
-	"winnow/pipeline"
 	"winnow/pipeline/task"
 )
 
-// incoming makes the table `incoming` of the rows of all manifests that were
-// read, with the columns of the assets table to be. Of an id in several sources
-// the first in the config counts; the others are rejected.
-func (in *ingester) incoming(ctx context.Context) error {
-	var selects []string
-	for _, s := range in.sources {
-		if s.result == nil {
-			continue
-		}
-		cols := []string{"asset_id", "uri", "text", "caption", "media_type", "version", query.Literal(s.Name) + " AS source"}
-		have := map[string]int{}
-		for i, m := range s.result.Meta {
-			have[strings.ToLower(m.Name)] = i + 1
-		}
-		for _, c := range in.columns {
-			expr := "NULL::" + c.typ.String()
-			if i := have[strings.ToLower(c.original)]; i > 0 {
-				m := s.result.Meta[i-1]
-				expr = query.Convert(query.Ident(m.Column), m.Type, c.typ)
-			}
-			cols = append(cols, expr+" AS "+query.Ident(c.name))
-		}
-		selects = append(selects, fmt.Sprintf("SELECT %s, %d AS ord, file, line FROM %s", strings.Join(cols, ", "), s.index, query.Ident(s.result.Table)))
-	}
-	if err := in.db.Exec(ctx, "CREATE OR REPLACE TABLE incoming AS "+strings.Join(selects, " UNION ALL ")); err != nil {
-		return err
-	}
-	return in.firstSourceWins(ctx)
-}
+const (
+	// fileRows bounds the rows of a file of assets.
+	fileRows = 200_000
+	// Files with fewer rows than smallRows are put together once there are
+	// manySmall of them, so that daily additions do not leave thousands.
+	smallRows = 20_000
+	manySmall = 8
+)
 
-// firstSourceWins drops the rows of ids that an earlier source has, be it read
-// now or before, and lists them among their source's rejects.
-func (in *ingester) firstSourceWins(ctx context.Context) error {
-	var order []string
-	for _, s := range in.sources {
-		order = append(order, fmt.Sprintf("(%s, %d, %v)", query.Literal(s.Name), s.index, s.result != nil))
+// commit writes the files that the difference touches and commits them.
+func (g *ingester) commit(ctx context.Context) error {
+	if g.sum.New+g.sum.Changed+g.sum.Removed == 0 {
+		return nil
 	}
-	err := in.db.Exec(ctx, `
-		CREATE OR REPLACE TABLE owners AS
-			SELECT asset_id, min(ord) AS ord FROM (
-				SELECT asset_id, ord FROM incoming
-				UNION ALL
-				SELECT a.asset_id, o.ord FROM assets a JOIN (VALUES `+strings.Join(order, ", ")+`) o(name, ord, read) ON o.name = a.source AND NOT o.read)
-			GROUP BY asset_id`)
+	touched, err := g.touched(ctx)
 	if err != nil {
 		return err
 	}
-	for _, s := range in.sources {
-		if s.result == nil {
-			continue
-		}
-		names := make([]string, len(in.sources))
-		for i, o := range in.sources {
-			names[i] = fmt.Sprintf("(%d, %s)", o.index, query.Literal(o.Name))
-		}
-		err := in.db.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (asset_id, file, line, reason, error)
-			SELECT i.asset_id, i.file, i.line, %s, 'the id is taken by source ' || n.name || ', which stands first in the config'
-			FROM incoming i JOIN owners o USING (asset_id) JOIN (VALUES %s) n(ord, name) ON n.ord = o.ord
-			WHERE i.ord = %d AND o.ord < i.ord`, query.Ident(s.result.Rejects), query.Literal(pipeline.ReasonDuplicateID), strings.Join(names, ", "), s.index))
-		if err != nil {
+	if err := g.gather(ctx, touched); err != nil {
+		return err
+	}
+	adds, err := g.write(ctx, g.w.Table(workspace.AssetsRoot), outTable, "asset_id")
+	if err != nil {
+		return err
+	}
+	c := table.Change{Base: g.snap.Version, Operation: "MERGE", Exclusive: true, Info: map[string]string{
+		"run": g.w.App.Run, "winnow": g.w.App.Version,
+		"new": fmt.Sprint(g.sum.New), "changed": fmt.Sprint(g.sum.Changed), "removed": fmt.Sprint(g.sum.Removed),
+	}}
+	for _, i := range touched {
+		c.Removes = append(c.Removes, g.snap.Files[i].Path)
+		g.sum.Rewrote += g.snap.Files[i].Size
+	}
+	c.Adds, c.Removes = apart(adds, c.Removes)
+	if g.snap.Version < 0 || g.in.grown || g.in.retyped {
+		if c.Schema, err = g.in.schema(); err != nil {
 			return err
 		}
 	}
-	return in.db.Exec(ctx, "DELETE FROM incoming AS i USING owners o WHERE i.asset_id = o.asset_id AND o.ord < i.ord; DROP TABLE owners")
-}
-
-// commit compares incoming with the assets table and commits the difference
-// together with the manifests' states.
-func (in *ingester) commit(ctx context.Context) error {
-	if err := in.diff(ctx); err != nil {
+	c.AppID, c.AppVersion = transaction("ingest assets", c), 1
+	if g.sum.Version, err = g.w.Table(workspace.AssetsRoot).Commit(ctx, c); err != nil {
 		return err
 	}
-	if err := in.guardRemoval(ctx); err != nil {
-		return err
-	}
-	c := table.Change{Base: in.snap.Version, Operation: "MERGE", Exclusive: true, Properties: map[string]string{},
-		Info: map[string]string{"run": in.w.App.Run, "winnow": in.w.App.Version}}
-	app := task.NewHash().Add("ingest").Add(fmt.Sprint(in.snap.Version))
-	for _, s := range in.sources {
-		if s.result == nil {
-			continue
-		}
-		state, err := json.Marshal(s.result.State)
-		if err != nil {
-			return err
-		}
-		c.Properties[stateKey("source", s.Name)] = string(state)
-		app.Add(s.Name).Add(string(state))
-	}
-	c.AppID, c.AppVersion = "ingest "+app.Sum(), 1
-	var err error
-	if c.Schema, err = in.schema(); err != nil {
-		return err
-	}
-	if c.Adds, c.Removes, err = in.files(ctx); err != nil {
-		return err
-	}
-	if _, err := in.w.Table(workspace.AssetsRoot).Commit(ctx, c); err != nil {
-		return fmt.Errorf("commit assets: %w", err)
-	}
+	g.sum.Assets += g.sum.New - g.sum.Removed
 	return nil
 }
 
-// names lists all columns of the assets table to be.
-func (in *ingester) names() []string {
-	out := append([]string(nil), fixed...)
-	for _, c := range in.columns {
-		out = append(out, c.name)
+// transaction names a change by what it does.
+func transaction(what string, c table.Change) string {
+	h := task.NewHash().Add(what).Add(fmt.Sprint(c.Base))
+	for _, f := range c.Adds {
+		h.Add("+" + f.Path)
 	}
-	return out
+	for _, p := range c.Removes {
+		h.Add("-" + p)
+	}
+	return what + " " + h.Sum()
 }
 
-// diff makes the table `merged` of what happens to ids: new, changed or removed,
-// and counts them.
-func (in *ingester) diff(ctx context.Context) error {
-	// The table as it is, with the columns to be.
-	cols := append([]string(nil), fixed...)
-	for _, c := range in.columns {
-		expr := "NULL::" + c.typ.String()
-		if f := in.snap.Schema.Field(c.name); f != nil {
-			from, err := duckType(f.Type)
-			if err != nil {
-				return err
-			}
-			expr = query.Convert(query.Ident(c.name), from, c.typ)
-		}
-		cols = append(cols, expr+" AS "+query.Ident(c.name))
-	}
-	var differs []string
-	for _, n := range in.names()[1:] {
-		differs = append(differs, fmt.Sprintf("i.%[1]s IS DISTINCT FROM o.%[1]s", query.Ident(n)))
-	}
-	var gone []string
-	for _, s := range in.sources {
-		if s.result != nil && s.Mode == "snapshot" {
-			gone = append(gone, query.Literal(s.Name))
-		}
-	}
-	removed := "false"
-	if len(gone) > 0 {
-		removed = "o.source IN (" + strings.Join(gone, ", ") + ")"
-	}
-	err := in.db.Exec(ctx, fmt.Sprintf(`
-		CREATE OR REPLACE TABLE old AS SELECT %s FROM assets;
-		CREATE OR REPLACE TABLE merged AS
-			SELECT coalesce(i.asset_id, o.asset_id) AS asset_id,
-				CASE WHEN o.asset_id IS NULL THEN 'new' WHEN i.asset_id IS NULL THEN 'removed' ELSE 'changed' END AS what
-			FROM incoming i FULL OUTER JOIN old o ON i.asset_id = o.asset_id
-			WHERE o.asset_id IS NULL OR (i.asset_id IS NULL AND %s) OR (i.asset_id IS NOT NULL AND (%s))`,
-		strings.Join(cols, ", "), removed, strings.Join(differs, " OR ")))
-	if err != nil {
-		return err
-	}
-	return in.db.Row(ctx, "SELECT count(*) FILTER (what = 'new'), count(*) FILTER (what = 'changed'), count(*) FILTER (what = 'removed') FROM merged",
-		[]any{&in.sum.New, &in.sum.Changed, &in.sum.Removed})
-}
-
-// guardRemoval stops a snapshot that would remove suspiciously much: a manifest
-// that was cut off looks just like that.
-func (in *ingester) guardRemoval(ctx context.Context) error {
-	if in.o.AllowRemoval || in.sum.Removed == 0 {
-		return nil
-	}
-	return in.db.Each(ctx, `SELECT o.source, count(*) FILTER (m.what = 'removed'), count(*) FROM old o LEFT JOIN merged m USING (asset_id) GROUP BY o.source ORDER BY o.source`,
-		func(scan func(...any) error) error {
-			var name string
-			var removed, all int64
-			if err := scan(&name, &removed, &all); err != nil {
-				return err
-			}
-			if float64(removed) <= vanishLimit*float64(all) {
-				return nil
-			}
-			return fmt.Errorf("source %s: its manifest lacks %d of %d assets, and mode: snapshot would remove them; nothing was changed. "+
-				"If the manifest is complete, run again with --allow-removal", name, removed, all)
-		})
-}
-
-// files writes the new data files: those of new rows, and anew those of which a
-// row changed or went.
-func (in *ingester) files(ctx context.Context) (adds []table.File, removes []string, err error) {
-	all := false
-	for _, c := range in.columns {
-		all = all || c.widened
-	}
-	list := make([]string, 0, len(in.names()))
-	for _, n := range in.names() {
-		list = append(list, query.Ident(n))
-	}
-	cols := strings.Join(list, ", ")
-	for _, f := range in.snap.Files {
-		path, err := in.w.LocalFile(ctx, workspace.AssetsRoot, f)
-		if err != nil {
-			return nil, nil, err
-		}
-		here := fmt.Sprintf("(SELECT asset_id FROM read_parquet(%s))", query.Literal(path))
-		hit, err := in.db.Int(ctx, "SELECT count(*) FROM merged WHERE what <> 'new' AND asset_id IN "+here)
-		if err != nil {
-			return nil, nil, err
-		}
-		if hit == 0 && !all {
-			continue
-		}
-		removes = append(removes, f.Path)
-		file, err := in.write(ctx, fmt.Sprintf(`
-			SELECT %[1]s FROM old WHERE asset_id IN %[2]s AND asset_id NOT IN (SELECT asset_id FROM merged)
-			UNION ALL SELECT %[1]s FROM incoming WHERE asset_id IN (SELECT asset_id FROM merged WHERE what = 'changed' AND asset_id IN %[2]s)
-			ORDER BY asset_id`, cols, here))
-		if err != nil {
-			return nil, nil, err
-		}
-		if file != nil {
-			adds = append(adds, *file)
-		}
-	}
-	for from := int64(0); from < in.sum.New; from += fileRows {
-		file, err := in.write(ctx, fmt.Sprintf("SELECT %s FROM incoming WHERE asset_id IN (SELECT asset_id FROM merged WHERE what = 'new') ORDER BY asset_id LIMIT %d OFFSET %d", cols, fileRows, from))
-		if err != nil {
-			return nil, nil, err
-		}
-		if file != nil {
-			adds = append(adds, *file)
-		}
-	}
-	return unchanged(adds, removes)
-}
-
-// unchanged leaves out a file that is removed and added with the same bytes.
-func unchanged(adds []table.File, removes []string) ([]table.File, []string, error) {
-	added := map[string]bool{}
-	for _, a := range adds {
-		added[a.Path] = true
-	}
+// apart leaves out what would be added and removed in one: files whose rows came
+// out as they were.
+func apart(adds []table.File, removes []string) ([]table.File, []string) {
 	both := map[string]bool{}
-	var left []string
-	for _, r := range removes {
-		if both[r] = added[r]; !added[r] {
-			left = append(left, r)
+	for _, f := range adds {
+		if slices.Contains(removes, f.Path) {
+			both[f.Path] = true
 		}
 	}
-	var keep []table.File
-	for _, a := range adds {
-		if !both[a.Path] {
-			keep = append(keep, a)
-		}
-	}
-	return keep, left, nil
+	return slices.DeleteFunc(adds, func(f table.File) bool { return both[f.Path] }),
+		slices.DeleteFunc(removes, func(p string) bool { return both[p] })
 }
 
-// write stores the result of a SELECT as a data file named by its bytes, nil when
-// it has no rows.
-func (in *ingester) write(ctx context.Context, sql string) (*table.File, error) {
-	return writeFile(ctx, in.w, in.db, workspace.AssetsRoot, sql)
-}
-
-func writeFile(ctx context.Context, w *workspace.Workspace, db *query.DB, root, sql string) (_ *table.File, err error) {
-	tmp := filepath.Join(db.Dir(), "write.parquet")
-	rows, err := db.Copy(ctx, sql, tmp)
-	if err != nil || rows == 0 {
-		return nil, err
+// touched returns the numbers of the files that are written anew: those that
+// hold what changed or is gone, all when a type changed, and small ones when
+// there are many.
+func (g *ingester) touched(ctx context.Context) ([]int64, error) {
+	all := make([]int64, len(g.snap.Files))
+	for i := range all {
+		all[i] = int64(i)
 	}
-	defer func() { _ = os.Remove(tmp) }() // the folder goes with the database
-	f, err := os.Open(tmp)
+	if g.in.retyped {
+		return all, nil
+	}
+	files, err := query.Column[int64](ctx, g.db, "SELECT DISTINCT file FROM "+diffTable+" WHERE what IN ('changed', 'gone') ORDER BY file")
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	h := blake3.New(16, nil)
-	if _, err := io.Copy(h, f); err != nil {
-		return nil, err
-	}
-	name := hex.EncodeToString(h.Sum(nil)) + ".parquet"
-	_, err = w.Store.Create(ctx, root+"/"+name, func(out io.Writer) error {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return err
+	var small []int64
+	for i, f := range g.snap.Files {
+		if f.Rows >= 0 && f.Rows < smallRows && !slices.Contains(files, int64(i)) {
+			small = append(small, int64(i))
 		}
-		_, err := io.Copy(out, f)
+	}
+	if len(small) >= manySmall {
+		files = append(files, small...)
+		slices.Sort(files)
+	}
+	return files, nil
+}
+
+// gather makes outTable of all rows that are written: what stays of the touched
+// files, and what is new or changed.
+func (g *ingester) gather(ctx context.Context, touched []int64) error {
+	rows, err := g.currentRows(ctx)
+	if err != nil {
 		return err
-	})
+	}
+	names := g.in.names()
+	list := "[-1]"
+	if len(touched) > 0 {
+		list = fmt.Sprintf("[%s]", join(touched))
+	}
+	return g.db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %[1]s AS
+		SELECT %[2]s FROM (%[3]s) c WHERE list_contains(%[4]s, c.file) AND NOT EXISTS (FROM %[5]s d WHERE d.asset_id = c.asset_id AND d.what IN ('changed', 'gone'))
+		UNION ALL SELECT %[2]s FROM %[6]s i SEMI JOIN (FROM %[5]s WHERE what IN ('new', 'changed')) d USING (asset_id)`,
+		outTable, names, rows, list, diffTable, inTable))
+}
+
+func join(list []int64) string {
+	var b []byte
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Append(b, n)
+	}
+	return string(b)
+}
+
+// write writes the rows of a native table, sorted by a unique key, as data files
+// of about equal size. The key, if it is one column, goes into their statistics.
+func (g *ingester) write(ctx context.Context, t *table.Table, from string, keys ...string) ([]table.File, error) {
+	total, err := g.db.Int(ctx, "SELECT count(*) FROM "+from)
+	if err != nil || total == 0 {
+		return nil, err
+	}
+	parts := (total + fileRows - 1) / fileRows
+	size := (total + parts - 1) / parts
+	first := keys[0]
+	// Rows with one value of the first column stay together.
+	starts, err := query.Column[string](ctx, g.db, fmt.Sprintf("SELECT DISTINCT %[1]s FROM (SELECT %[1]s, row_number() OVER (ORDER BY %[1]s) AS n FROM %[2]s) WHERE (n - 1) %% %[3]d = 0 ORDER BY 1", first, from, size))
 	if err != nil {
 		return nil, err
 	}
-	file, err := w.DataFile(ctx, root, name, rows)
-	return &file, err
+	order := ""
+	for i, k := range keys {
+		if i > 0 {
+			order += ", "
+		}
+		order += k + " NULLS FIRST"
+	}
+	files := make([]table.File, 0, len(starts))
+	for i, start := range starts {
+		where := fmt.Sprintf("%s >= %s", first, query.Literal(start))
+		if i == 0 {
+			where = "true"
+		}
+		if i+1 < len(starts) {
+			where += fmt.Sprintf(" AND %s < %s", first, query.Literal(starts[i+1]))
+		}
+		f, err := tables.Write(ctx, g.db, t, fmt.Sprintf("SELECT * FROM %s WHERE %s ORDER BY %s", from, where, order), first)
+		if err != nil {
+			return nil, err
+		}
+		g.sum.Wrote += f.Size
+		files = append(files, f)
+	}
+	return files, nil
 }

@@ -1,42 +1,44 @@
-// Package ingest is the ingest job: it reads the manifests that changed, compares
-// their rows with the assets table, and commits what is new, changed or gone.
+// Package ingest is the ingest job: it reads the manifests of a config, tells
+// new, changed and vanished assets apart, and commits them to the assets table.
+// Labels and predictions go to tables of their own, faulty rows to rejects.
 //
-// Rules:
-//   - A manifest whose files, and the listings of what it names, are as at the
-//     last read is not read again; its state stands in the assets table's
-//     properties and moves with the commit.
-//   - An id in two sources belongs to the one that stands first in the config.
-//   - Files of the assets table are sorted by asset_id and hold at most 200,000
-//     rows. New rows make new files; a changed or removed row rewrites its file.
-//   - A metadata field keeps its column. A value that does not fit the column's
-//     type widens it (whole numbers to DOUBLE, anything to VARCHAR), which
-//     rewrites all files.
+// # Rules
+//
+// A manifest whose files, options and listings are what they were when the
+// assets table was last written is not read again.
+//
+// Of one asset_id in several sources the first source of the config counts, and
+// the others' rows are rejects. An asset stays with the source that it came
+// from; a source in append mode keeps it even when it does not list it any more.
+// In snapshot mode what a source does not list is removed, except for ids whose
+// row was refused: they stay as they were.
+//
+// A metadata field is a column metadata_<name>, with the name as users write it
+// kept in the column's metadata. A new field is a new column; older files read
+// as NULL. A field whose type grew (BIGINT, then DOUBLE, then VARCHAR; see
+// query.Merge) has the files of the table rewritten, which Delta's reader
+// version 1 asks for.
+//
+// All of this becomes visible in one commit. Data files are named by the hash of
+// their bytes, so a run after a kill finds those that are there already.
 package ingest
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
+	"io"
 
-	"winnow/configs"
 	"winnow/io/manifest"
 	"winnow/io/query"
 	"winnow/io/table"
 	"winnow/jobs/internal/workspace"
 	"winnow/pipeline"
-	"winnow/pipeline/task"
 )
-
-// fileRows is the number of rows of a file of the assets table.
-const fileRows = 200_000
-
-// vanishLimit is the share of a snapshot source's assets that may vanish at once.
-const vanishLimit = 0.10
 
 // Options of a run.
 type Options struct {
-	AllowRemoval bool // let a snapshot remove more than a tenth of its assets
+	AllowRemoval bool // let a snapshot manifest remove more than a tenth of its assets
 }
 
 // Summary is what ingest did.
@@ -45,186 +47,188 @@ type Summary struct {
 	New       int64             `json:"new"`
 	Changed   int64             `json:"changed"`
 	Removed   int64             `json:"removed"`
-	Unchanged bool              `json:"unchanged"` // no manifest changed, so none was read
-	Rejected  int64             `json:"rejected"`  // rows refused for the first time
-	Rejects   []pipeline.Reject `json:"rejects,omitempty"`
+	Unchanged bool              `json:"unchanged"`         // no manifest changed, so none was read
+	Rejected  int64             `json:"rejected"`          // rows refused for the first time
+	Rejects   []pipeline.Reject `json:"rejects,omitempty"` // the first 20 of them
 	Warnings  []string          `json:"warnings,omitempty"`
+	Sources   []SourceSummary   `json:"sources"`
+	Version   int64             `json:"version"`         // of the assets table; -1 while there is none
+	Rewrote   int64             `json:"bytes_rewritten"` // of files whose rows the table had already
+	Wrote     int64             `json:"bytes_written"`   // in all
+	// Labels and Predictions count the rows of these tables when they were
+	// written.
+	Labels      int64 `json:"labels,omitempty"`
+	Predictions int64 `json:"predictions,omitempty"`
 }
 
-// source is one manifest of the config.
-type source struct {
-	configs.Source
-	index   int
-	changed bool
-	prev    manifest.State
-	result  *manifest.Result
+// SourceSummary is what one source brought.
+type SourceSummary struct {
+	Name      string `json:"name"`
+	Read      bool   `json:"read"` // false: it has not changed
+	Rows      int64  `json:"rows"` // good ones
+	New       int64  `json:"new"`
+	Changed   int64  `json:"changed"`
+	Unchanged int64  `json:"unchanged"`
+	Removed   int64  `json:"removed"`
+	Refused   int64  `json:"refused"` // rows, those listed before included
 }
 
+// Print says what ingest did.
+func (s *Summary) Print(out io.Writer) {
+	if s.Unchanged {
+		fmt.Fprintf(out, "ingest: nothing new, %d assets\n", s.Assets)
+	} else {
+		fmt.Fprintf(out, "ingest: %d assets: %d new, %d changed, %d removed\n", s.Assets, s.New, s.Changed, s.Removed)
+	}
+	for _, src := range s.Sources {
+		if src.Read {
+			fmt.Fprintf(out, "  %s: %d rows, %d new, %d changed, %d removed, %d refused\n", src.Name, src.Rows, src.New, src.Changed, src.Removed, src.Refused)
+		}
+	}
+	s.PrintRejects(out, "  ")
+}
+
+// PrintRejects lists the first rejects and all warnings.
+func (s *Summary) PrintRejects(out io.Writer, indent string) {
+	for _, r := range s.Rejects {
+		at := r.Source
+		if r.Line > 0 {
+			at = fmt.Sprintf("%s:%d", r.Source, r.Line)
+		}
+		fmt.Fprintf(out, "%s%s: %s %s: %s\n", indent, at, r.AssetID, r.Reason, r.Error)
+	}
+	if n := s.Rejected - int64(len(s.Rejects)); n > 0 {
+		fmt.Fprintf(out, "%sand %d more\n", indent, n)
+	}
+	for _, w := range s.Warnings {
+		fmt.Fprintf(out, "%swarning: %s\n", indent, w)
+	}
+}
+
+// Verdict is the error that tells main about rejected rows.
+func (s *Summary) Verdict() error {
+	if s.Rejected == 0 {
+		return nil
+	}
+	return &pipeline.PartialError{Rejected: s.Rejected, What: fmt.Sprintf("ingest: done, but %d rows of manifests were rejected; see winnow status", s.Rejected)}
+}
+
+// ingester is one run of the job.
 type ingester struct {
-	w       *workspace.Workspace
-	db      *query.DB
-	reader  *manifest.Reader
-	snap    *table.Snapshot
+	w    *workspace.Workspace
+	o    Options
+	sum  *Summary
+	snap *table.Snapshot // of assets
+	book *book
+	db   *query.DB
+
 	sources []*source
-	columns []column // metadata of the assets table to be
-	sum     *Summary
-	o       Options
+	paths   []string // local copies of the files of snap
+	in      *incoming
 }
 
-// Run ingests all sources, labels and predictions, while the caller holds the
-// lock.
+// source is one source of the config.
+type source struct {
+	number int // its place in the config; the smaller wins
+	name   string
+	spec   manifest.Source
+	all    bool // snapshot mode
+	state  manifest.State
+	res    *manifest.Result // nil when it was not read
+	twice  int64            // rows that another source had first
+	sum    *SourceSummary
+}
+
+// Run ingests all sources, labels and predictions of the config. The caller
+// holds the workspace's lock. Nothing is written while nothing is new.
 func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Summary, error) {
-	db, err := w.DB(ctx)
-	if err != nil {
+	g := &ingester{w: w, o: o, sum: &Summary{Version: -1}}
+	if err := g.run(ctx); err != nil {
 		return nil, err
 	}
-	in := &ingester{w: w, db: db, reader: manifest.NewReader(db, w.Cache), sum: &Summary{}, o: o}
-	defer in.reader.Close()
-	if in.snap, err = w.Snapshot(ctx, workspace.AssetsRoot); err != nil {
-		return nil, err
-	}
-	if err := in.probe(ctx); err != nil {
-		return nil, err
-	}
-	if err := in.assets(ctx); err != nil {
-		return nil, err
-	}
-	if err := in.pairs(ctx); err != nil {
-		return nil, err
-	}
-	w.Forget()
-	if _, err := w.LoadAssets(ctx); err != nil {
-		return nil, err
-	}
-	in.sum.Assets, err = db.Int(ctx, "SELECT count(*) FROM assets")
-	return in.sum, err
+	return g.sum, nil
 }
 
-func stateKey(kind, name string) string { return "winnow." + kind + "." + name }
-
-// probe finds out which manifests changed since they were read.
-func (in *ingester) probe(ctx context.Context) error {
-	for i, s := range in.w.Config.Sources {
-		src := &source{Source: s, index: i}
-		if raw := in.snap.Properties[stateKey("source", s.Name)]; raw != "" {
-			if err := json.Unmarshal([]byte(raw), &src.prev); err != nil {
-				src.prev = manifest.State{} // of another version: read again
-			}
-		}
-		state, err := in.reader.Probe(ctx, in.source(s), src.prev)
-		if err != nil {
-			return fmt.Errorf("source %s: %w", s.Name, err)
-		}
-		src.changed = in.snap.Version < 0 || !state.Same(src.prev)
-		in.sources = append(in.sources, src)
-	}
-	return nil
-}
-
-func (in *ingester) source(s configs.Source) manifest.Source {
-	f := manifest.Fields{}
-	for word, name := range map[string]string{"asset_id": s.Fields.AssetID, "uri": s.Fields.URI, "text": s.Fields.Text, "caption": s.Fields.Caption, "version": s.Fields.Version} {
-		if name != "" {
-			f[word] = name
-		}
-	}
-	return manifest.Source{Manifest: s.Manifest, Fields: f, Allow: s.Allow, Exclude: []string{in.w.Store.URL()}, MaxLine: int64(in.w.Config.Limits.Line)}
-}
-
-// assets reads the changed manifests and commits the difference.
-func (in *ingester) assets(ctx context.Context) error {
-	any := false
-	for _, s := range in.sources {
-		any = any || s.changed
-	}
-	if !any {
-		in.sum.Unchanged = true
-		return nil
-	}
-	if _, err := in.w.LoadAssets(ctx); err != nil {
+func (g *ingester) run(ctx context.Context) (err error) {
+	if g.snap, err = g.w.Snapshot(ctx, workspace.AssetsRoot); err != nil {
 		return err
 	}
-	counter := in.w.App.Progress.Start("ingest", "rows", 0)
-	defer counter.Done()
-	for _, s := range in.sources {
-		if !s.changed {
-			continue
-		}
-		var err error
-		s.result, err = in.reader.Read(ctx, in.source(s.Source), fmt.Sprintf("source_%d", s.index), manifest.ReadOptions{Count: counter.Add})
-		if err != nil {
-			return fmt.Errorf("source %s: %w", s.Name, err)
-		}
-		for _, warn := range s.result.Warnings {
-			in.sum.Warnings = append(in.sum.Warnings, "source "+s.Name+": "+warn)
-		}
-		if n := s.result.Unversioned; n > 0 {
-			in.sum.Warnings = append(in.sum.Warnings, fmt.Sprintf("source %s: a change of content of %d assets will not be noticed; add a column version to the manifest", s.Name, n))
-		}
-	}
-	if err := in.settleColumns(); err != nil {
+	g.sum.Version, g.sum.Assets = g.snap.Version, max(g.snap.Rows(), 0)
+	if g.book, err = readBook(ctx, g.w.Store, g.snap); err != nil {
 		return err
 	}
-	if err := in.incoming(ctx); err != nil {
+	probe := manifest.NewReader(nil, g.w.Cache)
+	defer func() { err = errors.Join(err, probe.Close()) }()
+	if err := g.probe(ctx, probe); err != nil {
 		return err
 	}
-	if err := in.rejects(ctx); err != nil {
-		return err
-	}
-	return in.commit(ctx)
-}
-
-// rejects lists the refused rows of the manifests that were read, those only that
-// are not listed yet.
-func (in *ingester) rejects(ctx context.Context) error {
-	if _, err := in.w.LoadTable(ctx, workspace.RejectsRoot); err != nil {
-		return err
-	}
-	known := map[string]bool{}
-	err := in.db.Each(ctx, "SELECT asset_id, source, line, reason FROM rejects WHERE stage = 'ingest'", func(scan func(...any) error) error {
-		var r pipeline.Reject
-		if err := scan(&r.AssetID, &r.Source, &r.Line, &r.Reason); err != nil {
-			return err
-		}
-		known[rejectKey(r)] = true
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	app := task.NewHash().Add("ingest rejects")
-	var fresh []pipeline.Reject
-	for _, s := range in.sources {
-		if s.result == nil {
-			continue
-		}
-		state, err := json.Marshal(s.result.State)
-		if err != nil {
-			return err
-		}
-		app.Add(s.Name).Add(string(state))
-		sql := "SELECT coalesce(asset_id, ''), file, line, reason, error FROM " + query.Ident(s.result.Rejects) + " ORDER BY file, line, reason, asset_id"
-		err = in.db.Each(ctx, sql, func(scan func(...any) error) error {
-			r := pipeline.Reject{Stage: "ingest"}
-			var file int
-			if err := scan(&r.AssetID, &file, &r.Line, &r.Reason, &r.Error); err != nil {
-				return err
-			}
-			r.Source = s.result.Files[file]
-			if !known[rejectKey(r)] {
-				fresh = append(fresh, r)
-			}
-			return nil
-		})
-		if err != nil {
+	if g.sum.Unchanged = !g.due(); !g.sum.Unchanged {
+		if err := g.ingest(ctx); err != nil {
 			return err
 		}
 	}
-	in.sum.Rejected = int64(len(fresh))
-	in.sum.Rejects = fresh[:min(20, len(fresh))]
-	return in.w.AppendRejects(ctx, in.w.App.Run, "ingest "+app.Sum(), fresh)
+	if err := g.pairs(ctx, probe); err != nil {
+		return err
+	}
+	return g.book.save(ctx, g.w.Store)
 }
 
-func rejectKey(r pipeline.Reject) string {
-	return strings.Join([]string{r.AssetID, r.Source, fmt.Sprint(r.Line), r.Reason}, "\x00")
+// due tells whether any source must be read.
+func (g *ingester) due() bool {
+	for _, s := range g.sources {
+		if s.sum.Read {
+			return true
+		}
+	}
+	return false
+}
+
+// ingest reads what is due and commits the difference.
+func (g *ingester) ingest(ctx context.Context) (err error) {
+	if g.db, err = g.w.DB(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.cleanUp(context.WithoutCancel(ctx))) }()
+	if err := g.loadCurrent(ctx); err != nil {
+		return err
+	}
+	if err := g.read(ctx); err != nil {
+		return err
+	}
+	if err := g.diff(ctx); err != nil {
+		return err
+	}
+	if err := g.commit(ctx); err != nil {
+		return err
+	}
+	if err := g.appendRejects(ctx, rejectsTable); err != nil {
+		return err
+	}
+	for _, s := range g.sources {
+		if s.res != nil {
+			g.book.Sources[s.name] = page{State: s.res.State, Twice: s.twice}
+		}
+	}
+	return g.book.at(ctx, g.w)
+}
+
+// Names of the job's tables in the database.
+const (
+	currentTable = "ingest_current" // the ids of assets as they are, with source and file
+	inTable      = "ingest_in"      // assets as the manifests that were read say
+	diffTable    = "ingest_diff"    // what is new, changed or gone
+	outTable     = "ingest_out"     // the rows of the files that are written
+	rejectsTable = "ingest_rejects"
+	knownTable   = "ingest_known"
+)
+
+// cleanUp frees the database of what only ingest needs.
+func (g *ingester) cleanUp(ctx context.Context) error {
+	err := g.db.Exec(ctx, "DROP VIEW IF EXISTS "+knownTable)
+	names, lerr := query.Column[string](ctx, g.db, "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, 'ingest_')")
+	err = errors.Join(err, lerr)
+	for _, n := range names {
+		err = errors.Join(err, g.db.Exec(ctx, "DROP TABLE "+query.Ident(n)))
+	}
+	return err
 }
