@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"winnow/configs"
-	"winnow/io/query"
 	"winnow/jobs/internal/job"
-	"winnow/models"
+	"winnow/jobs/internal/workspace"
 	"winnow/pipeline"
 )
 
@@ -51,7 +49,7 @@ func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 	if len(files) == 0 {
 		files = []string{app.Globals.Config}
 	}
-	check, done, err := checks(ctx)
+	check, done, err := workspace.Checks(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,49 +93,4 @@ func count(n int, word string) string {
 		word += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// checks are what a config's own package cannot know: models and SQL.
-func checks(ctx context.Context) (list []configs.Check, done func(), err error) {
-	dir, err := os.MkdirTemp("", "winnow-lint-")
-	if err != nil {
-		return nil, nil, err
-	}
-	db, err := query.Open(ctx, query.Options{Dir: dir, MemoryLimit: "256MB"})
-	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	done = func() { _ = errors.Join(db.Close(), os.RemoveAll(dir)) }
-	return []configs.Check{configs.CheckModels(model), conditions(ctx, db)}, done, nil
-}
-
-func model(name string) (configs.Model, error) {
-	s, err := models.Load(name)
-	if err != nil {
-		return configs.Model{}, err
-	}
-	return configs.Model{Image: s.Kind == models.Image, Text: s.Kind == models.Text}, nil
-}
-
-// conditions checks that every where: is one SQL expression.
-func conditions(ctx context.Context, db *query.DB) configs.Check {
-	return func(c *configs.Config) (problems []pipeline.Problem) {
-		for i, b := range c.Batches {
-			if strings.TrimSpace(b.Where) == "" {
-				continue
-			}
-			err := db.CheckWhere(ctx, b.Where)
-			if err == nil {
-				continue
-			}
-			path := fmt.Sprintf("$.batches[%d].where", i)
-			var expr *query.ExprError
-			if errors.As(err, &expr) {
-				problems = append(problems, c.ProblemWithin(path, expr.Line, expr.Column, expr.What, expr.Fix))
-				continue
-			}
-			problems = append(problems, c.Problem(path, err.Error(), ""))
-		}
-		return problems
-	}
 }

@@ -70,7 +70,7 @@ func (r *Result) Print(out io.Writer) {
 	r.functions(out)
 	r.batches(out)
 	fmt.Fprintf(out, "\n  workspace  %s\n", r.Workspace)
-	fmt.Fprintf(out, "  next       winnow search -t \"…\"   winnow status   your own data: winnow init ./photos\n")
+	fmt.Fprintf(out, "  next       winnow search --help   winnow status   your own data: winnow init ./photos\n")
 }
 
 func (t totals) vectors() string {

@@ -144,15 +144,16 @@ func TestEveryMoment(t *testing.T) {
 			continue
 		}
 		tried++
-		name := fmt.Sprintf("%d files, last %s", n, last)
-		s := newSite(t, bad)
-		for _, f := range files[:n] {
-			copyFile(t, filepath.Join(ref.folder(), f), filepath.Join(s.folder(), f))
-		}
-		s.start(t, "run").want(0, 3)
-		if d := differences(want, look(t, s.workspace)); d != "" {
-			t.Errorf("a kill after %s left another workspace:\n%s", name, d)
-		}
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			s := newSite(t, bad)
+			for _, f := range files[:n] {
+				copyFile(t, filepath.Join(ref.folder(), f), filepath.Join(s.folder(), f))
+			}
+			s.start(t, "run").want(0, 3)
+			if d := differences(want, look(t, s.workspace)); d != "" {
+				t.Errorf("a kill after %s was written left another workspace:\n%s", last, d)
+			}
+		})
 	}
 	t.Logf("%d of %d moments", tried, len(files))
 	if tried < 8 {
@@ -185,6 +186,20 @@ func badPhotos(t *testing.T) string {
 	return "file://" + dir + "/manifest.jsonl"
 }
 
+// rank orders files of one moment: the clock of file systems is coarse, and a
+// commit comes after what it names.
+func rank(path string) int {
+	switch base := filepath.Base(path); {
+	case strings.Contains(path, "_delta_log"):
+		return 3
+	case strings.Contains(path, "_results"):
+		return 2
+	case base == "index.json" || base == "lineage.json" || base == "plan.json" || base == "run.json":
+		return 1
+	}
+	return 0
+}
+
 // filesOf lists the files of a workspace's folder in the order in which they
 // were written, locks left out.
 func filesOf(t *testing.T, dir string) []string {
@@ -212,7 +227,7 @@ func filesOf(t *testing.T, dir string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortStableFunc(all, func(a, b file) int { return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.path, b.path)) })
+	slices.SortStableFunc(all, func(a, b file) int { return cmp.Or(a.time.Compare(b.time), rank(a.path)-rank(b.path), cmp.Compare(a.path, b.path)) })
 	names := make([]string, len(all))
 	for i, f := range all {
 		names[i] = f.path

@@ -70,7 +70,12 @@ type Workspace struct {
 
 // Open loads the config and opens its workspace. Nothing is written yet.
 func Open(ctx context.Context, app *job.App) (*Workspace, error) {
-	cfg, err := configs.Load(app.Globals.Config, app.Getenv)
+	checks, done, err := Checks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := configs.Load(app.Globals.Config, app.Getenv, checks...)
+	done()
 	if err != nil {
 		return nil, err
 	}
