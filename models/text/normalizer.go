@@ -149,17 +149,23 @@ func (n *normalizer) prefix(s string, fresh []byte) (out []byte, used int) {
 	return append(fresh, s[:used]...), used
 }
 
+func (n *normalizer) withoutLeadingSpaces(s string) string {
+	var fresh [256]byte
+	for len(s) > 0 {
+		p, used := n.prefix(s, fresh[:0])
+		if len(p) != 1 || p[0] != ' ' {
+			break
+		}
+		s = s[used:]
+	}
+	return s
+}
+
 // normalize appends the normal form of s to out.
 func (n *normalizer) normalize(s string, out []byte) []byte {
 	var fresh [256]byte
 	if n.removeExtra {
-		for len(s) > 0 {
-			p, used := n.prefix(s, fresh[:0])
-			if len(p) != 1 || p[0] != ' ' {
-				break
-			}
-			s = s[used:]
-		}
+		s = n.withoutLeadingSpaces(s)
 	}
 	if len(s) == 0 {
 		return out

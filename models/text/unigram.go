@@ -194,11 +194,7 @@ func (u *Unigram) viterbi(s *scratch) {
 	for i := 0; i < n; {
 		here := best[i].score
 		if here < -farScore || here > farScore {
-			for k := i; k <= far; k++ {
-				if k == i || best[k].start >= 0 {
-					best[k].score -= here
-				}
-			}
+			restart(best[i : far+1])
 			here = 0
 		}
 		size := charLen(s.text[i])
@@ -242,6 +238,17 @@ func (u *Unigram) viterbi(s *scratch) {
 			}
 		}
 		i += size
+	}
+}
+
+// restart shifts the sums of the paths that are still open, of which the first
+// becomes 0.
+func restart(open []node) {
+	shift := open[0].score
+	for k := range open {
+		if k == 0 || open[k].start >= 0 {
+			open[k].score -= shift
+		}
 	}
 }
 
