@@ -69,7 +69,7 @@ func scoreSchema(columns []string) *parquet.Schema {
 // ScoreWriter writes a score file: asset_id, version and one FLOAT column a
 // function. It holds at most one row group in memory.
 type ScoreWriter struct {
-	w       *parquet.Writer
+	w       *parquet.GenericWriter[any]
 	columns []string
 	rows    int64
 	group   int // rows of the row group so far
@@ -90,7 +90,7 @@ func NewScoreWriter(w io.Writer, columns []string) (*ScoreWriter, error) {
 	if err := checkColumns(columns); err != nil {
 		return nil, fmt.Errorf("write scores: %w", err)
 	}
-	pw := parquet.NewWriter(w, append(writerOptions(), scoreSchema(columns), parquet.KeyValueMetadata(keyFormat, "1"))...)
+	pw := parquet.NewGenericWriter[any](w, append(writerOptions(), scoreSchema(columns), parquet.KeyValueMetadata(keyFormat, "1"))...)
 	return &ScoreWriter{w: pw, columns: columns, cols: make([][]float32, len(columns))}, nil
 }
 
