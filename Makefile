@@ -4,16 +4,21 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Prerequisites run from left to right, one at a time: each compile takes all cores anyway.
+.NOTPARALLEL:
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION)
 DEMO_CONFIG := configs/demo/winnow.yaml
 DEMO_WORKSPACE := build/demo/workspace
+CONFIGS = $(shell git ls-files configs/demo/winnow.yaml 'configs/examples/*.yaml')
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 FUZZTIME ?= 30s
 DOCKER ?= docker
 # After a setup without root Go needs to be told where .deps is.
 GO := . ./env.sh && go
+# Hundreds of lines on a new machine, of no use to anyone.
+NO_DOWNLOADS := 2> >(grep -v '^go: downloading' >&2)
 
 .PHONY: help
 help: ## list the targets
@@ -22,36 +27,40 @@ help: ## list the targets
 
 # ---- to use it
 
-.PHONY: setup
+.PHONY: setup setup-demo setup-test setup-lint
 setup: ## install libraries and models into .deps (FAISS=fast builds FAISS with AVX2 and AVX-512)
 	@./setup.sh
-
-.PHONY: build
-build: setup ## compile ./build/winnow
-	@echo 'build      ./build/winnow (the first time compiles DuckDB and the cloud clients: 2 minutes)'
-	@$(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o build/winnow ./jobs/winnow
-
-.PHONY: demo
-demo: ## run everything once, on 785 captioned pictures
+setup-demo:
 	@./setup.sh demo
-	@$(MAKE) build
+setup-test:
+	@./setup.sh test demo
+setup-lint:
+	@./setup.sh lint
+
+.PHONY: build binary
+build: setup binary ## compile ./build/winnow
+binary:
+	@echo 'build      ./build/winnow (the first time compiles DuckDB and the cloud clients: 2 minutes)'
+	@$(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o build/winnow ./jobs/winnow $(NO_DOWNLOADS)
+
+.PHONY: demo run-demo
+demo: setup-demo binary run-demo ## run everything once, on 785 captioned pictures
+run-demo:
 	@. ./env.sh && ./testdata/demo.sh
 
 # ---- to change it
 
-.PHONY: test
-test: ## run all tests, with the race detector, and the interop checks
-	@./setup.sh test
+.PHONY: test go-test
+test: setup-test go-test binary run-demo run-interop ## run all tests, with the race detector, and the interop checks
+go-test:
 	@echo 'test       go test -race ./...'
-	@$(GO) test -race -timeout 20m ./...
-	@$(MAKE) interop
+	@$(GO) test -race -timeout 20m ./... $(NO_DOWNLOADS)
 
-.PHONY: interop
-interop: ## compare models, vectors, scores, tables and indexes with Python's
-	@./setup.sh test
+.PHONY: interop run-interop
+interop: setup-test binary run-demo run-interop ## compare models, vectors, scores, tables and indexes with Python's
+run-interop:
 	@echo 'interop    conversions that went wrong are caught'
 	@.deps/venv/bin/python -B models/convert/test_convert.py .deps/src/weights/efficientnet-lite0-57934424.pth .deps/src/weights/weights.npz
-	@$(MAKE) demo
 	@echo 'interop    the workspace of the demo, read by other programs'
 	@testdata/interop/run.sh $(DEMO_WORKSPACE) $(DEMO_CONFIG)
 
@@ -60,22 +69,24 @@ test-cloud: ## run the stores' and tables' suites on emulators of Google's and A
 	@./setup.sh cloud
 	@. ./env.sh && python3 testdata/cloud.py ./io/store ./io/table
 
-.PHONY: lint
-lint: ## check format, vet, staticcheck, go.mod, shell scripts and the example configs
-	@./setup.sh lint
+.PHONY: lint run-lint
+lint: setup-lint run-lint binary lint-configs ## check format, vet, staticcheck, go.mod, shell scripts and the example configs
+run-lint:
 	@echo 'lint       gofmt'
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [[ -n $$files ]]; then echo "not formatted, type: gofmt -w" $$files; exit 1; fi
 	@echo 'lint       go mod tidy'
-	@$(GO) mod tidy -diff
+	@$(GO) mod tidy -diff $(NO_DOWNLOADS)
 	@echo 'lint       go vet'
-	@$(GO) vet ./...
+	@$(GO) vet ./... $(NO_DOWNLOADS)
 	@echo 'lint       staticcheck'
 	@. ./env.sh && staticcheck ./...
 	@echo 'lint       shellcheck'
 	@. ./env.sh && shellcheck $(SCRIPTS)
-	@$(MAKE) build
+
+.PHONY: lint-configs
+lint-configs:
 	@echo 'lint       example configs'
-	@. ./env.sh && for c in configs/*/winnow.yaml; do build/winnow lint -c "$$c"; done
+	@for c in $(CONFIGS); do build/winnow lint -c "$$c"; done
 
 .PHONY: fuzz
 fuzz: setup ## fuzz each parser for FUZZTIME (30s)

