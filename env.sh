@@ -8,7 +8,7 @@ elif [ ! -f .deps/env ]; then
 elif [ "${WINNOW_ENV:-}" != "$PWD" ]; then
 	# shellcheck source=/dev/null # WINNOW_CFLAGS, WINNOW_LDFLAGS, WINNOW_LIBRARY_PATH
 	. ./.deps/env
-	export PATH="$PWD/.deps/bin:$PATH" WINNOW_ENV="$PWD"
+	export PATH="$PWD/.deps/bin:$PATH:$PWD/.deps/root/usr/bin" WINNOW_ENV="$PWD"
 	if [ -n "${WINNOW_CFLAGS:-}" ]; then
 		export CGO_CFLAGS="${CGO_CFLAGS:--O2 -g} $WINNOW_CFLAGS"
 		export CGO_LDFLAGS="${CGO_LDFLAGS:--O2 -g} ${WINNOW_LDFLAGS:-}"

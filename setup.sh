@@ -26,6 +26,7 @@ readonly WHEELS=$D/cache/wheels DEBS=$D/cache/debs
 readonly NEED=(g++ libopenblas-dev libfaiss-dev libjpeg62-turbo-dev libdeflate-dev)
 
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 DEBIAN_FRONTEND=noninteractive
+export PATH=$PATH:$D/root/usr/bin
 PY=${PYTHON:-python3}
 MULTIARCH=$(gcc -print-multiarch 2>/dev/null || true)
 
