@@ -162,6 +162,8 @@ func (r *rows) request(ctx context.Context, b configs.Batch, where string) (*cur
 		if err != nil {
 			return nil, err
 		}
+		req.Keep = curate.Keep(b.Dedupe.Keep)
+		req.Keep = curate.Keep(b.Dedupe.Keep)
 		req.Near = []curate.Near{{Vectors: v, Distance: b.Dedupe.Distance}}
 	}
 	for _, o := range b.Select {

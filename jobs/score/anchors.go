@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/sbinet/npyio"
@@ -134,17 +135,18 @@ func (a *Anchors) one(ctx context.Context, f *configs.Function, x function.Ancho
 		v.Hash = a.hashes[f.Embedding][x.Asset]
 		return []function.Vector{v}, nil
 	case "vector":
-		return a.npy(ctx, x)
+		return a.npy(ctx, x, place(f, x.Vector))
 	case "text":
 		v.Hash = hash([]byte(x.Text))
 		item = pipeline.Item{AssetID: "anchor", Text: x.Text}
 	case "uri":
-		data, err := a.bytes(ctx, x.URI)
+		uri := place(f, x.URI)
+		data, err := a.bytes(ctx, uri)
 		if err != nil {
 			return nil, err
 		}
 		v.Hash = hash(data)
-		item = pipeline.Item{AssetID: "anchor", URI: x.URI}
+		item = pipeline.Item{AssetID: "anchor", URI: uri}
 	}
 	if !vectors {
 		return []function.Vector{v}, nil
@@ -155,6 +157,15 @@ func (a *Anchors) one(ctx context.Context, f *configs.Function, x function.Ancho
 	}
 	v.Values, err = embedOne(ctx, m, item, fetchFunc(a.bytes))
 	return []function.Vector{v}, err
+}
+
+// place is where an anchor's file stands: a relative path begins at the folder of
+// the function's file.
+func place(f *configs.Function, uri string) string {
+	if strings.Contains(uri, "://") || filepath.IsAbs(uri) {
+		return uri
+	}
+	return filepath.Join(f.Dir(), uri)
 }
 
 // embedOne runs one item through a model.
@@ -193,8 +204,8 @@ func (a *Anchors) bytes(ctx context.Context, uri string) ([]byte, error) {
 }
 
 // npy reads the vectors of a .npy file: one row, or a matrix of rows.
-func (a *Anchors) npy(ctx context.Context, x function.Anchor) ([]function.Vector, error) {
-	data, err := a.bytes(ctx, x.Vector)
+func (a *Anchors) npy(ctx context.Context, x function.Anchor, file string) ([]function.Vector, error) {
+	data, err := a.bytes(ctx, file)
 	if err != nil {
 		return nil, err
 	}

@@ -24,17 +24,21 @@ import (
 
 // Spec loads the model spec of an embedding, once.
 func (w *Workspace) Spec(e configs.Embedding) (*models.Spec, error) {
-	if sp := w.specs[e.Model]; sp != nil {
+	key := e.Model + " " + e.Decode
+	if sp := w.specs[key]; sp != nil {
 		return sp, nil
 	}
 	sp, err := models.Load(e.Model)
+	if err == nil && e.Decode != "" && sp.Kind == models.Image {
+		sp, err = sp.WithDecode(e.Decode)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("embedding %s: %w", e.Name, err)
 	}
 	if w.specs == nil {
 		w.specs = map[string]*models.Spec{}
 	}
-	w.specs[e.Model] = sp
+	w.specs[key] = sp
 	return sp, nil
 }
 

@@ -60,7 +60,7 @@ type Workspace struct {
 	Store  *store.Store
 	Cache  string // folder for copies of remote objects
 
-	specs   map[string]*models.Spec // by the name in the config
+	specs   map[string]*models.Spec // by model and decode mode
 	fetcher *store.Fetcher
 	live    map[string]*Live // by embedding, until Forget
 	loaded  map[string]int64 // versions of the tables in db, until Forget
