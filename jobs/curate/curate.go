@@ -302,7 +302,7 @@ func (r *rows) record(ctx context.Context, b configs.Batch, slot string, p *pick
 	if err != nil {
 		return err
 	}
-	return r.db.Exec(ctx, "UPDATE rows SET batched = true WHERE asset_id IN (SELECT asset_id FROM batched)")
+	return r.taken(ctx)
 }
 
 // picked is a chosen batch.

@@ -18,8 +18,9 @@ import (
 	"winnow/pipeline/task"
 )
 
-// emit writes the files of a batch, put-if-absent: a rerun after a kill finds the
-// same bytes under the same names.
+// emit writes the files of a batch. The batch is not in the batched table yet, so
+// what stands in its folder was left by a killed run and is replaced: that run
+// may have had another config.
 func (r *rows) emit(ctx context.Context, b configs.Batch, slot, dir string, p *picked) (*manifest.BatchResult, error) {
 	info, err := r.info(b, slot, p)
 	if err != nil {
@@ -35,8 +36,7 @@ func (r *rows) emit(ctx context.Context, b configs.Batch, slot, dir string, p *p
 			}
 		},
 		Write: func(key string, fn func(io.Writer) error) error {
-			_, err := r.w.Store.Create(ctx, dir+"/"+key, fn)
-			return err
+			return r.w.Store.Write(ctx, dir+"/"+key, fn)
 		},
 		Thumb:    r.w.Thumb,
 		Labelbox: labelbox(b.Labelbox),

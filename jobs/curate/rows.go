@@ -124,34 +124,58 @@ func scoresTable(embedding string) string { return query.Ident("scores_" + embed
 // live rows.
 func (r *rows) thresholds(ctx context.Context) error {
 	for _, f := range r.functions {
-		t := f.Definition.Threshold
-		col, from := query.Ident(f.Name), scoresTable(f.Embedding)
-		var err error
-		switch {
-		case t.Is(function.RuleNumber):
-			f.Threshold = t.Value
-		case t.Is(function.RuleTop):
-			// Rows that no batch can take any more do not use up the K places.
-			err = r.db.Row(ctx, fmt.Sprintf(`SELECT coalesce(min(x), 'infinity'::FLOAT) FROM (SELECT %s AS x FROM %s s
-				WHERE NOT EXISTS (FROM batched b WHERE b.asset_id = s.asset_id) AND NOT EXISTS (FROM labels l WHERE l.asset_id = s.asset_id)
-				ORDER BY x DESC LIMIT %d)`, col, from, int64(t.Value)), []any{&f.Threshold})
-		case t.Is(function.RuleAuto), t.Is(function.RulePercentile):
-			var cut function.Cut
-			cut, err = t.Resolve(r.scores(ctx, col, from))
-			f.Threshold = cut.Threshold
-		default:
-			return &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: "threshold " + t.String() + " is not supported yet", Fix: "write auto, a number, {percentile: 99.5} or {top: 500}"}}}
-		}
-		if err != nil {
-			return fmt.Errorf("threshold of function %s: %w", f.Name, err)
-		}
-		f.Threshold = float64(float32(f.Threshold)) // scores are float32: compare like with like
-		err = r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, number(f.Threshold), from), []any{&f.Rows, &f.Matches})
-		if err != nil {
+		if err := r.threshold(ctx, f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *rows) threshold(ctx context.Context, f *scored) error {
+	t := f.Definition.Threshold
+	col, from := query.Ident(f.Name), scoresTable(f.Embedding)
+	var err error
+	switch {
+	case t.Is(function.RuleNumber):
+		f.Threshold = t.Value
+	case t.Is(function.RuleTop):
+		// Rows that no batch can take any more do not use up the K places.
+		err = r.db.Row(ctx, fmt.Sprintf(`SELECT coalesce(min(x), 'infinity'::FLOAT) FROM (SELECT %s AS x FROM %s s
+			WHERE NOT EXISTS (FROM batched b WHERE b.asset_id = s.asset_id) AND NOT EXISTS (FROM labels l WHERE l.asset_id = s.asset_id)
+			ORDER BY x DESC LIMIT %d)`, col, from, int64(t.Value)), []any{&f.Threshold})
+	case t.Is(function.RuleAuto), t.Is(function.RulePercentile):
+		var cut function.Cut
+		cut, err = t.Resolve(r.scores(ctx, col, from))
+		f.Threshold = cut.Threshold
+	default:
+		return &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: "threshold " + t.String() + " is not supported yet", Fix: "write auto, a number, {percentile: 99.5} or {top: 500}"}}}
+	}
+	if err != nil {
+		return fmt.Errorf("threshold of function %s: %w", f.Name, err)
+	}
+	f.Threshold = float64(float32(f.Threshold)) // scores are float32: compare like with like
+	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, number(f.Threshold), from), []any{&f.Rows, &f.Matches})
+}
+
+// taken takes in that a batch was recorded, so that the next one sees what a new
+// process would see: which rows are batched, and the top K of the others.
+func (r *rows) taken(ctx context.Context) error {
+	snap, err := r.w.Snapshot(ctx, workspace.BatchedRoot)
+	if err != nil {
+		return err
+	}
+	r.tables[workspace.BatchedRoot] = snap.Version
+	set := []string{"batched = (asset_id IN (SELECT asset_id FROM batched))"}
+	for _, f := range r.functions {
+		if !f.Definition.Threshold.Is(function.RuleTop) {
+			continue
+		}
+		if err := r.threshold(ctx, f); err != nil {
+			return err
+		}
+		set = append(set, fmt.Sprintf("%s = coalesce(%s >= %s, false)", query.Ident(f.Name+"_match"), query.Ident(f.Name), number(f.Threshold)))
+	}
+	return r.db.Exec(ctx, "UPDATE rows SET "+strings.Join(set, ", "))
 }
 
 // scores streams one column of scores, in blocks.

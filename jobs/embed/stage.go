@@ -3,10 +3,13 @@
 package embed
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 
 	"winnow/configs"
@@ -38,7 +41,8 @@ type spec struct {
 
 // facts are frozen by plan for commit.
 type facts struct {
-	Tables []tableFacts `json:"tables"`
+	Tables  []tableFacts `json:"tables"`
+	Rejects int64        `json:"rejects"` // version of the rejects table
 }
 
 type tableFacts struct {
@@ -55,8 +59,12 @@ func (*Stage) Name() string { return "embed" }
 // Plan lists, for each embedding, the rows that have neither a vector nor a
 // reject under the current model, and cuts them into tasks by asset_id.
 func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
-	var f facts
 	var tasks []task.Task
+	known, err := s.W.Snapshot(ctx, workspace.RejectsRoot)
+	if err != nil {
+		return nil, err
+	}
+	f := facts{Rejects: known.Version}
 	for _, e := range s.W.Config.Embeddings {
 		sp, err := s.W.Spec(e)
 		if err != nil {
@@ -201,18 +209,13 @@ func (s *Stage) Close() {
 	s.loaded = nil
 }
 
-// Commit lists the rejects, then adds all shards of each embedding in one log
-// entry: whoever sees the vectors sees why the others are missing.
+// Commit adds all shards of each embedding in one log entry, then lists the
+// rejects. A run that goes on after a kill in between plans the rejected rows
+// alone, finds the same rejects, and lists them: the other way round, it would
+// plan the others without them, and make other shards.
 func (s *Stage) Commit(ctx context.Context, p *task.Plan, results []*task.Result) error {
 	var f facts
 	if err := json.Unmarshal(p.Facts, &f); err != nil {
-		return err
-	}
-	var rejects []pipeline.Reject
-	for _, r := range results {
-		rejects = append(rejects, r.Rejects...)
-	}
-	if err := s.W.AppendRejects(ctx, p.Run, "embed "+p.ID, rejects); err != nil {
 		return err
 	}
 	for _, tf := range f.Tables {
@@ -235,7 +238,26 @@ func (s *Stage) Commit(ctx context.Context, p *task.Plan, results []*task.Result
 			return fmt.Errorf("commit embedding %s: %w", tf.Embedding, err)
 		}
 	}
-	return nil
+	return s.reject(ctx, p.Run, f.Rejects, results)
+}
+
+// reject lists the rejects of all tasks. The transaction is named by the rejects
+// and by the version that they follow, not by the plan: after a kill another
+// plan may bring the same ones.
+func (s *Stage) reject(ctx context.Context, run string, base int64, results []*task.Result) error {
+	var rejects []pipeline.Reject
+	for _, r := range results {
+		rejects = append(rejects, r.Rejects...)
+	}
+	slices.SortFunc(rejects, func(a, b pipeline.Reject) int {
+		return cmp.Or(strings.Compare(a.Subject, b.Subject), strings.Compare(a.AssetID, b.AssetID))
+	})
+	raw, err := json.Marshal(rejects)
+	if err != nil {
+		return err
+	}
+	app := task.NewHash().Add("embed rejects 1").Add(fmt.Sprint(base)).Add(string(raw)).Sum()
+	return s.W.AppendRejects(ctx, run, "embed "+app, rejects)
 }
 
 var _ task.Stage = (*Stage)(nil)

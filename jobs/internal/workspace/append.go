@@ -1,9 +1,9 @@
 package workspace
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -63,15 +63,18 @@ func Append[T any](ctx context.Context, w *Workspace, root, app, run string, sch
 	if _, done := snap.Txns[app]; done {
 		return nil
 	}
-	name := task.NewHash().Add(root).Add(app).Sum() + ".parquet"
-	_, err = w.Store.Create(ctx, root+"/"+name, func(out io.Writer) error {
-		pw := parquet.NewGenericWriter[T](out, parquet.CreatedBy("winnow", "1", ""))
-		if _, err := pw.Write(rows); err != nil {
-			return err
-		}
-		return pw.Close()
-	})
+	var data bytes.Buffer
+	pw := parquet.NewGenericWriter[T](&data, parquet.CreatedBy("winnow", "1", ""))
+	if _, err = pw.Write(rows); err == nil {
+		err = pw.Close()
+	}
 	if err != nil {
+		return fmt.Errorf("append to table %s: %w", root, err)
+	}
+	// The rows are part of the name: a file that a killed run left under the same
+	// app may hold others.
+	name := task.NewHash().Add(root).Add(app).Add(data.String()).Sum() + ".parquet"
+	if _, err = w.Store.CreateAll(ctx, root+"/"+name, data.Bytes()); err != nil {
 		return fmt.Errorf("append to table %s: %w", root, err)
 	}
 	file, err := w.DataFile(ctx, root, name, int64(len(rows)))
