@@ -449,7 +449,9 @@ write_env() {
 core() {
 	step apt 'OpenBLAS, FAISS, libjpeg-turbo and libdeflate from Debian' \
 		"On another system install OpenBLAS, FAISS (static, C++), libjpeg-turbo and libdeflate with headers; on Debian try: apt-get update && apt-get install -y ${NEED[*]}"
-	command -v dpkg-query >/dev/null || die 'not a Debian system: no dpkg'
+	command -v dpkg-query >/dev/null || die 'this is no Debian system: there is no dpkg'
+	command -v g++ >/dev/null || is_root ||
+		die 'there is no g++, and a compiler cannot be unpacked into a folder. An administrator types: sudo apt-get install -y g++'
 	packages "${NEED[@]}"
 	MULTIARCH=$(gcc -print-multiarch)
 	step faiss 'the C layer between go-faiss and FAISS, compiled' 'If the lines above do not say why: is g++ 10 or newer installed, and is there room on the disk?'
