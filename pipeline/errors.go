@@ -103,8 +103,8 @@ func (e *TransientError) Error() string { return e.Err.Error() }
 
 func (e *TransientError) Unwrap() error { return e.Err }
 
-// TerminatedError is the cause of a context that SIGTERM cancelled.
-var TerminatedError = errors.New("terminated")
+// ErrTerminated is the cause of a context that SIGTERM cancelled.
+var ErrTerminated = errors.New("terminated")
 
 // ExitCode maps an error to the code of DESIGN's exit table.
 func ExitCode(err error) int {
@@ -117,7 +117,7 @@ func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitDone
-	case errors.Is(err, TerminatedError):
+	case errors.Is(err, ErrTerminated):
 		return ExitTerminated
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted

@@ -76,7 +76,7 @@ func signals() (context.Context, func()) {
 		case s := <-ch:
 			cause := error(context.Canceled)
 			if s == syscall.SIGTERM {
-				cause = pipeline.TerminatedError
+				cause = pipeline.ErrTerminated
 			}
 			cancel(cause)
 			signal.Stop(ch)
