@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"winnow/io/query"
+	"winnow/io/store"
 	"winnow/io/table"
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/tables"
@@ -514,4 +515,30 @@ func minSize(files []table.File, n int64) int64 {
 		}
 	}
 	return -1
+}
+
+// TestBuckets has the manifest, what it names and the workspace in buckets.
+func TestBuckets(t *testing.T) {
+	s := newSite(t)
+	ctx := t.Context()
+	st, err := store.Open(ctx, "mem://ingest-buckets")
+	s.must(err)
+	t.Cleanup(func() { s.must(st.Close()) })
+	put := func(key, data string) {
+		t.Helper()
+		s.must(st.WriteAll(ctx, key, []byte(data)))
+	}
+	s.write("winnow.yaml", "workspace: mem://ingest-buckets/ws", "sources: [{manifest: \"mem://ingest-buckets/data/*.csv\", name: main}]", "embeddings: [{name: text, model: use-multilingual-v3, of: text}]")
+	put("data/p/a.jpg", "picture")
+	put("data/1.csv", "asset_id,uri,n\na,p/a.jpg,1\nb,mem://elsewhere/b.jpg,2\nc,p/a.jpg\n")
+	s.expect("first", 1, 0, 0, 2)
+	s.table("assets", "asset_id, uri, metadata_n, version <> 'none'", "a|mem://ingest-buckets/data/p/a.jpg|1|true")
+	if !s.run().Unchanged {
+		t.Error("read again")
+	}
+	put("data/p/a.jpg", "another picture")
+	put("data/2.csv", "asset_id,uri,n\na,p/a.jpg,1\nd,p/a.jpg,0.5\n")
+	s.expect("another file, another picture", 1, 1, 0, 1)
+	s.table("assets", "asset_id, metadata_n", "a|1.0", "d|0.5")
+	s.table("rejects", "source, line, reason", "mem://ingest-buckets/data/1.csv|3|outside_allow", "mem://ingest-buckets/data/1.csv|4|invalid_row", "mem://ingest-buckets/data/2.csv|2|duplicate_id")
 }
