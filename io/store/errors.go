@@ -250,10 +250,7 @@ func (w *watchdog) err(err error) error {
 }
 
 // statusError is a refused plain HTTP request.
-type statusError struct {
-	code int
-	wait time.Duration // from Retry-After; 0 when not given
-}
+type statusError struct{ code int }
 
 func (e statusError) Error() string {
 	return fmt.Sprintf("HTTP status %d %s", e.code, http.StatusText(e.code))
