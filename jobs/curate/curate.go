@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"winnow/configs"
@@ -52,13 +53,13 @@ type Batch struct {
 
 // Function is what one function found.
 type Function struct {
-	Name      string  `json:"name"`
-	Embedding string  `json:"embedding"`
-	Combine   string  `json:"combine"`
-	Rule      string  `json:"rule"`
-	Threshold float64 `json:"threshold"`
-	Rows      int64   `json:"rows"`
-	Matches   int64   `json:"matches"`
+	Name      string   `json:"name"`
+	Embedding string   `json:"embedding"`
+	Combine   string   `json:"combine"`
+	Rule      string   `json:"rule"`
+	Threshold *float64 `json:"threshold"` // nil where no row is left that it could let in
+	Rows      int64    `json:"rows"`
+	Matches   int64    `json:"matches"`
 }
 
 // Result is what curate did.
@@ -153,7 +154,11 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	}
 	res := &Result{}
 	for _, f := range r.functions {
-		res.Functions = append(res.Functions, Function{f.Name, f.Embedding, string(f.How()), f.Definition.Threshold.String(), f.Threshold, f.Rows, f.Matches})
+		out := Function{f.Name, f.Embedding, string(f.How()), f.Definition.Threshold.String(), nil, f.Rows, f.Matches}
+		if t := f.Threshold; !math.IsInf(t, 0) { // JSON has no infinity
+			out.Threshold = &t
+		}
+		res.Functions = append(res.Functions, out)
 	}
 	counter := w.App.Progress.Start("curate", "batches", int64(len(batches)))
 	defer counter.Done()

@@ -104,7 +104,11 @@ func (r *Result) functions(out io.Writer) {
 	fmt.Fprintf(out, "\n  functions, scored on every row:\n")
 	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, f := range r.Functions {
-		fmt.Fprintf(tw, "    %s\t%s on %s\t%d matches\tat or above %.3g\t(%s)\n", f.Name, f.Combine, f.Embedding, f.Matches, f.Threshold, f.Rule)
+		at := "no row is left"
+		if f.Threshold != nil {
+			at = fmt.Sprintf("at or above %.3g", *f.Threshold)
+		}
+		fmt.Fprintf(tw, "    %s\t%s on %s\t%d matches\t%s\t(%s)\n", f.Name, f.Combine, f.Embedding, f.Matches, at, f.Rule)
 	}
 	tw.Flush()
 }

@@ -63,10 +63,10 @@ func (c *collector) lastRun(ctx context.Context) error {
 type record struct {
 	Run
 	Functions []struct {
-		Name      string  `json:"name"`
-		Rule      string  `json:"rule"`
-		Threshold float64 `json:"threshold"`
-		Matches   int64   `json:"matches"`
+		Name      string   `json:"name"`
+		Rule      string   `json:"rule"`
+		Threshold *float64 `json:"threshold"`
+		Matches   int64    `json:"matches"`
 	} `json:"functions"`
 }
 
@@ -95,7 +95,7 @@ func (c *collector) measure(ctx context.Context) error {
 		}
 		for _, m := range c.measured.Functions {
 			if fresh[f.Embedding] && m.Name == f.Name && m.Rule == f.Rule {
-				f.Threshold, f.Matches = &m.Threshold, &m.Matches
+				f.Threshold, f.Matches = m.Threshold, &m.Matches
 			}
 		}
 	}
