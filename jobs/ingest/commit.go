@@ -30,7 +30,7 @@ func (g *ingester) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.gather(ctx, touched); err != nil {
+	if touched, err = g.gatherAll(ctx, touched); err != nil {
 		return err
 	}
 	adds, err := g.write(ctx, g.w.Table(workspace.AssetsRoot), outTable, "asset_id")
@@ -110,6 +110,27 @@ func (g *ingester) touched(ctx context.Context) ([]int64, error) {
 		slices.Sort(files)
 	}
 	return files, nil
+}
+
+// gatherAll is gather, with one more file when nothing of the touched ones is
+// left: some file of a version has all columns of the schema, so that readers
+// who take their union see them all.
+func (g *ingester) gatherAll(ctx context.Context, touched []int64) ([]int64, error) {
+	if err := g.gather(ctx, touched); err != nil {
+		return nil, err
+	}
+	n, err := g.db.Int(ctx, "SELECT count(*) FROM "+outTable)
+	if err != nil || n > 0 || len(touched) == len(g.snap.Files) {
+		return touched, err
+	}
+	least := int64(-1)
+	for i, f := range g.snap.Files {
+		if !slices.Contains(touched, int64(i)) && (least < 0 || f.Size < g.snap.Files[least].Size) {
+			least = int64(i)
+		}
+	}
+	touched = append(touched, least)
+	return touched, g.gather(ctx, touched)
 }
 
 // gather makes outTable of all rows that are written: what stays of the touched

@@ -328,6 +328,36 @@ func TestEvolution(t *testing.T) {
 	s.table("assets", "asset_id, metadata_n, metadata_color", "a")
 }
 
+// TestSomeFileHasAllColumns: readers that know no schema take the union of the
+// files' columns.
+func TestSomeFileHasAllColumns(t *testing.T) {
+	s := newSite(t)
+	s.sources("{manifest: m.jsonl, name: main}, {manifest: o.jsonl, name: other, mode: snapshot}")
+	s.write("m.jsonl", `{"asset_id":"a","text":"x"}`)
+	s.write("o.jsonl", `{"asset_id":"keep","text":"x"}`)
+	s.expect("first", 2, 0, 0, 0)
+	s.write("o.jsonl", `{"asset_id":"keep","text":"x"}`, `{"asset_id":"b","text":"x","color":"red"}`)
+	s.expect("a column", 1, 0, 0, 0)
+	s.write("o.jsonl", `{"asset_id":"keep","text":"x"}`)
+	sum, err := s.try(Options{AllowRemoval: true})
+	s.must(err)
+	if sum.Removed != 1 {
+		t.Errorf("%+v", sum)
+	}
+	db, err := query.Open(t.Context(), query.Options{Dir: t.TempDir()})
+	s.must(err)
+	defer db.Close()
+	var files []string
+	for _, f := range s.snapshot("assets").Files {
+		files = append(files, filepath.Join(s.dir, "ws", "assets", f.Path))
+	}
+	got, err := query.Column[string](t.Context(), db, "SELECT asset_id || coalesce(metadata_color, '') FROM "+query.Parquet(files)+" ORDER BY 1")
+	s.must(err)
+	if d := cmp.Diff([]string{"a", "keep"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 // TestKills takes away what a killed run would not have come to, and runs again.
 func TestKills(t *testing.T) {
 	lines := []string{`{"asset_id":"a","text":"one","n":1}`, `{"asset_id":"b","text":"two"}`, `{"text":"no id"}`}
