@@ -47,7 +47,8 @@ func Parens(expr string) string { return "(\n" + expr + "\n)" }
 
 // CheckWhere makes sure that expr is exactly one SQL expression that reads
 // nothing but tables: no second statement, no further clauses, no parameters,
-// no table functions, and no table names that DuckDB would take for files.
+// no table functions, no functions that never give the same answer twice, and no
+// table names that DuckDB would take for files.
 // Whether the columns exist is left to BindWhere. A fault is an *ExprError.
 func (db *DB) CheckWhere(ctx context.Context, expr string) error {
 	if strings.TrimSpace(expr) == "" {
@@ -184,6 +185,15 @@ type walker struct {
 // readsOnlyTables are the things that a subquery may select from.
 var readsOnlyTables = map[string]bool{"BASE_TABLE": true, "JOIN": true, "SUBQUERY": true, "EMPTY": true, "EMPTY_FROM": true}
 
+// volatile are the functions that do something, or give another answer each
+// time. Those of the clock are allowed: conditions such as "of the last week"
+// mean them.
+var volatile = map[string]bool{
+	"random": true, "setseed": true, "uuid": true, "uuidv4": true, "uuidv7": true, "gen_random_uuid": true,
+	"sleep_ms": true, "write_log": true, "nextval": true, "currval": true, "current_setting": true, "current_query": true,
+	"current_query_id": true, "current_connection_id": true, "current_transaction_id": true, "txid_current": true,
+}
+
 var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (w *walker) walk(node any) error {
@@ -210,6 +220,13 @@ func (w *walker) walk(node any) error {
 func (w *walker) look(n map[string]any) error {
 	if n["class"] == "PARAMETER" {
 		return w.fault(n, "parameters have no value here", "write the value itself")
+	}
+	if name, _ := n["function_name"].(string); n["class"] == "FUNCTION" && volatile[strings.ToLower(name)] {
+		fix := "a batch that is chosen again must come out the same"
+		if strings.EqualFold(name, "random") {
+			fix = "for a random choice write select: [{random: {}}]"
+		}
+		return w.fault(n, name+"() has no place in a condition: it does not give the same answer twice", fix)
 	}
 	if from, ok := n["from_table"].(map[string]any); ok {
 		if err := w.table(from); err != nil {

@@ -22,6 +22,7 @@ func TestCheckWhereAccepts(t *testing.T) {
 		"(a > 1) AND (b < 2)",
 		"CASE WHEN a THEN b ELSE c END",
 		"list_contains(tags, 'ä') AND x = 'é'",
+		"a > now() - INTERVAL 7 DAYS",
 	} {
 		if err := db.CheckWhere(t.Context(), expr); err != nil {
 			t.Errorf("%s: %v", expr, err)
@@ -68,6 +69,9 @@ func TestCheckWhereRefuses(t *testing.T) {
 		{"a IN (SELECT 1 UNION SELECT x FROM range(3))", "tables only", 0, 0},
 		{"a IN (FROM duckdb_settings())", "tables only", 0, 0},
 		{"a IN (SELECT x FROM information_schema.tables)", "no table", 0, 0},
+		{"a AND RANDOM() < 0.1", "select: [{random", 1, 7},
+		{"sleep_ms(1000) IS NULL", "same answer twice", 1, 1},
+		{"a > (SELECT max(b + random()) FROM b)", "random()", 0, 0},
 		{"PRAGMA database_list", "", 0, 0},
 		{"COPY t TO '/tmp/x'", "", 0, 0},
 		{"1) FROM (SELECT 1", "", 0, 0},
