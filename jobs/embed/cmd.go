@@ -2,11 +2,11 @@ package embed
 
 import (
 	"context"
-	"io"
 
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/stage"
 	"winnow/jobs/internal/workspace"
+	"winnow/pipeline/task"
 )
 
 // Cmd is the embed command.
@@ -30,19 +30,8 @@ retry may not meet, 11 another run holds the lock, 130 or 143 interrupted.`
 
 // Run embeds and prints what was done.
 func (c *Cmd) Run(ctx context.Context, app *job.App) error {
-	w, err := workspace.Open(ctx, app)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	s := &Stage{W: w, Retry: c.RetryRejected}
-	defer s.Close()
-	sum, err := stage.Run(ctx, w, s, c.Flags)
-	if err != nil {
-		return err
-	}
-	if err := app.Print(sum, func(out io.Writer) { sum.Print(out) }); err != nil {
-		return err
-	}
-	return sum.Verdict()
+	return stage.Command(ctx, app, c.Flags, func(w *workspace.Workspace) (task.Stage, func()) {
+		s := &Stage{W: w, Retry: c.RetryRejected}
+		return s, s.Close
+	})
 }

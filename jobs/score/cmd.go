@@ -2,11 +2,11 @@ package score
 
 import (
 	"context"
-	"io"
 
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/stage"
 	"winnow/jobs/internal/workspace"
+	"winnow/pipeline/task"
 )
 
 // Cmd is the score command.
@@ -14,19 +14,7 @@ type Cmd struct{ stage.Flags }
 
 // Run does the chosen step and prints what was done.
 func (c *Cmd) Run(ctx context.Context, app *job.App) error {
-	w, err := workspace.Open(ctx, app)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	sum, err := stage.Run(ctx, w, &Stage{W: w}, c.Flags)
-	if err != nil {
-		return err
-	}
-	if err := app.Print(sum, func(out io.Writer) { sum.Print(out) }); err != nil {
-		return err
-	}
-	return sum.Verdict()
+	return stage.Command(ctx, app, c.Flags, func(w *workspace.Workspace) (task.Stage, func()) { return &Stage{W: w}, func() {} })
 }
 
 // Help shows examples.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/workspace"
 	"winnow/pipeline"
 	"winnow/pipeline/task"
@@ -45,6 +46,27 @@ func (f Flags) Step() string {
 		return "commit"
 	}
 	return "all"
+}
+
+// Command is the Run of a stage's command: it opens the workspace, executes the
+// chosen step and prints what was done. open makes the stage and says how it is
+// closed.
+func Command(ctx context.Context, app *job.App, f Flags, open func(*workspace.Workspace) (task.Stage, func())) error {
+	w, err := workspace.Open(ctx, app)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	s, done := open(w)
+	defer done()
+	sum, err := Run(ctx, w, s, f)
+	if err != nil {
+		return err
+	}
+	if err := app.Print(sum, sum.Print); err != nil {
+		return err
+	}
+	return sum.Verdict()
 }
 
 // Run executes the chosen step of a stage. Only plan, commit and the whole stage
