@@ -13,6 +13,7 @@ import (
 
 	"winnow/configs"
 	"winnow/jobs/internal/job"
+	"winnow/jobs/internal/workspace"
 	"winnow/pipeline"
 )
 
@@ -38,7 +39,7 @@ are checked all the same), 130 or 143 interrupted.`
 // Run checks and prints.
 func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 	r := &Report{Version: app.Version}
-	cfg, err := loadConfig(app)
+	cfg, err := loadConfig(ctx, app)
 	var usage *pipeline.UsageError
 	switch {
 	case errors.As(err, &usage):
@@ -95,14 +96,19 @@ func (c *Cmd) groups(app *job.App, cfg *configs.Config) []group {
 
 // loadConfig reads the config. That there is none under the default name is no
 // mistake: the result is nil.
-func loadConfig(app *job.App) (*configs.Config, error) {
+func loadConfig(ctx context.Context, app *job.App) (*configs.Config, error) {
 	file := app.Globals.Config
 	if std, err := filepath.Abs("winnow.yaml"); err == nil && file == std {
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 			return nil, nil
 		}
 	}
-	return configs.Load(file, app.Getenv)
+	checks, done, err := workspace.Checks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return configs.Load(file, app.Getenv, checks...)
 }
 
 func batches(n int) string {

@@ -138,8 +138,20 @@ func (c *collector) embedding(ctx context.Context, e configs.Embedding, out *Emb
 	if err != nil {
 		return nil, err
 	}
+	if err := c.example(ctx, l, out); err != nil {
+		return nil, err
+	}
 	out.Content, out.Embedded, out.Todo, out.Rejected, out.Reasons = cov.Content, cov.Embedded, cov.Todo, cov.Rejected, cov.Reasons
 	return l, nil
+}
+
+// example names an asset to search by.
+func (c *collector) example(ctx context.Context, l *workspace.Live, out *Embedding) error {
+	db, err := c.w.DB(ctx)
+	if err != nil {
+		return err
+	}
+	return db.Row(ctx, "SELECT coalesce(min(asset_id), '') FROM "+query.Ident(l.Table), []any{&out.example})
 }
 
 // models lists an embedding's tables under other fingerprints.

@@ -49,7 +49,7 @@ func (r *Report) conclude(flag string) {
 	}
 	for _, e := range r.Embeddings {
 		if e.Embedded > 0 {
-			step("look around: the rows nearest to one of yours", "search --asset ID")
+			step("look around: the rows nearest to one of yours", "search --asset %s", quote(e.example))
 			break
 		}
 	}
@@ -75,7 +75,7 @@ func (r *Report) stale() {
 		case i == nil:
 			add("%s has no index", e.Name)
 		case !i.Fresh:
-			add("the index of %s is %s", e.Name, i.lag())
+			add("index of %s: %s", e.Name, i.lag())
 		}
 	}
 	unscored := map[string]int{}
@@ -104,12 +104,12 @@ func (i *Index) lag() string {
 		parts = append(parts, count(i.Behind, "row")+" behind")
 	}
 	if i.Gone > 0 {
-		parts = append(parts, "has "+count(i.Gone, "row")+" that are gone")
+		parts = append(parts, count(i.Gone, "row")+" gone")
 	}
 	if len(parts) == 0 {
 		return "of another table version"
 	}
-	return strings.Join(parts, " and ")
+	return strings.Join(parts, ", ")
 }
 
 // count says "1 row", "2 rows".

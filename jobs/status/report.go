@@ -65,6 +65,8 @@ type Embedding struct {
 	Index       *Index                   `json:"index,omitempty"`
 	Others      []Model                  `json:"other_fingerprints,omitempty"` // of earlier models
 	Problem     string                   `json:"problem,omitempty"`
+
+	example string // an asset with a vector
 }
 
 // Model is an embedding's table under one fingerprint.

@@ -67,10 +67,15 @@ func configFlag(file string) string {
 			file = rel
 		}
 	}
-	if strings.ContainsAny(file, " '\"$&;()<>|*?[]#~\\`!\t\n") {
-		file = "'" + strings.ReplaceAll(file, "'", `'\''`) + "'"
+	return " -c " + quote(file)
+}
+
+// quote makes a word that a shell takes as it is.
+func quote(s string) string {
+	if s != "" && !strings.ContainsAny(s, " '\"$&;()<>|*?[]{}#~\\`!\t\n") {
+		return s
 	}
-	return " -c " + file
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // unreadable says that the report has gaps. It takes the exit code of the first

@@ -21,7 +21,7 @@ func done() *Report {
 	return &Report{
 		Exists: true,
 		Assets: Assets{Rows: 10, Version: 1, Sources: []Source{{"field", 8}, {"studio", 2}}},
-		Embeddings: []Embedding{{Name: "image", Of: "image", Model: "lite", Fingerprint: "0123456789abcdef", Dim: 4, Content: 10, Embedded: 10, Shards: 1, Rows: 10, Bytes: 1536,
+		Embeddings: []Embedding{{Name: "image", Of: "image", Model: "lite", Fingerprint: "0123456789abcdef", Dim: 4, Content: 10, Embedded: 10, Shards: 1, Rows: 10, Bytes: 1536, example: "a 1",
 			Index: &Index{ID: "1", Kind: "flat", Rows: 10, Recall10: 1, Fresh: true, Bytes: 10}}},
 		Functions: []Function{{Name: "apples", Embedding: "image", Combine: "lda", Rule: "auto", State: Scored}},
 		Batches:   []Batch{{Name: "fruit", Slot: "a", Rows: 3, Made: time.Unix(1_700_000_000, 0), Dir: "/w/batches/fruit/a"}},
@@ -37,11 +37,11 @@ func TestConclude(t *testing.T) {
 		first string // the command to type next
 	}{
 		{"nothing there", func(r *Report) { *r = Report{} }, nil, "winnow run"},
-		{"all done", func(*Report) {}, nil, "winnow search --asset ID"},
+		{"all done", func(*Report) {}, nil, "winnow search --asset 'a 1'"},
 		{"rows to embed", func(r *Report) { r.Embeddings[0].Todo = 1 }, []string{"1 row to embed in image"}, "winnow run"},
 		{"no index", func(r *Report) { r.Embeddings[0].Index = nil }, []string{"image has no index"}, "winnow run"},
 		{"old index", func(r *Report) { *r.Embeddings[0].Index = Index{Behind: 2, Gone: 1} },
-			[]string{"the index of image is 2 rows behind and has 1 row that are gone"}, "winnow run"},
+			[]string{"index of image: 2 rows behind, 1 row gone"}, "winnow run"},
 		{"index of nothing", func(r *Report) { r.Embeddings[0].Embedded, r.Embeddings[0].Index = 0, nil }, nil, "winnow run"},
 		{"functions", func(r *Report) {
 			r.Functions = append(r.Functions, Function{Name: "b", Embedding: "text", State: NotScored}, Function{Name: "c", Embedding: "text", State: Stale})
@@ -65,7 +65,7 @@ func TestConclude(t *testing.T) {
 		}
 	}
 	r := done()
-	if r.conclude(" -c other.yaml"); r.Next[0].Command != "winnow search --asset ID -c other.yaml" {
+	if r.conclude(" -c other.yaml"); r.Next[0].Command != "winnow search --asset 'a 1' -c other.yaml" {
 		t.Errorf("the config is not named: %s", r.Next[0].Command)
 	}
 }

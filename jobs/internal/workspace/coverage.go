@@ -7,6 +7,7 @@ import (
 	"winnow/configs"
 	"winnow/io/query"
 	"winnow/models"
+	"winnow/pipeline"
 )
 
 // Coverage says how far an embedding has come.
@@ -72,15 +73,18 @@ func (w *Workspace) Coverage(ctx context.Context, e configs.Embedding, sp *model
 	return c, nil
 }
 
-// IngestRejects counts the rows of manifests that never became assets, by
-// reason: all that the rejects table has seen, old manifests included.
+// IngestRejects counts the rows of manifests that were refused, by reason: all
+// that the rejects table has seen. Rows whose asset came after all are left out.
 func (w *Workspace) IngestRejects(ctx context.Context, examples int) ([]RejectReason, error) {
-	if _, err := w.LoadTable(ctx, RejectsRoot); err != nil {
-		return nil, err
+	for _, root := range []string{AssetsRoot, RejectsRoot} {
+		if _, err := w.LoadTable(ctx, root); err != nil {
+			return nil, err
+		}
 	}
 	// A manifest that is read again says the same of the same line.
-	return w.reasons(ctx, `SELECT asset_id, source, line, reason, error, transient FROM rejects WHERE stage = 'ingest'
-		QUALIFY row_number() OVER (PARTITION BY source, line, reason ORDER BY error) = 1`, examples)
+	return w.reasons(ctx, fmt.Sprintf(`SELECT asset_id, source, line, reason, error, transient FROM rejects r
+		WHERE stage = 'ingest' AND (reason = %s OR NOT EXISTS (FROM assets a WHERE a.asset_id = r.asset_id))
+		QUALIFY row_number() OVER (PARTITION BY source, line, reason, asset_id ORDER BY error) = 1`, query.Literal(pipeline.ReasonDuplicateID)), examples)
 }
 
 // reasons groups the rows (asset_id, source, line, reason, error, transient) of
