@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -299,20 +298,4 @@ func (m *Model) tokenize(data []byte) (embed.Input, error) {
 		return nil, pipeline.Rowf(pipeline.ReasonEmpty, "the text has nothing but spaces")
 	}
 	return tokens(m.tok.Encode(m.spec.Text.Prefix+string(data), nil)), nil
-}
-
-// CheckVector says what makes a vector useless: NaN, infinite, or all zero. The
-// error is a *pipeline.RowError.
-func CheckVector(v []float32) error {
-	zero := true
-	for _, x := range v {
-		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			return pipeline.Rowf(pipeline.ReasonBadVector, "the model returned NaN or infinity for it")
-		}
-		zero = zero && x == 0
-	}
-	if zero {
-		return pipeline.Rowf(pipeline.ReasonBadVector, "the model returned a vector of zeros for it")
-	}
-	return nil
 }

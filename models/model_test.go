@@ -170,7 +170,7 @@ func TestVectorsEqualPython(t *testing.T) {
 				if c := cosine(got, w); c < 0.999999 || furthest(got, w) > 1e-5 {
 					t.Errorf("item %d: cosine %.8f, numbers differ by up to %.2g", i, c, furthest(got, w))
 				}
-				if err := CheckVector(got); err != nil {
+				if err := embed.CheckVector(got); err != nil {
 					t.Error(err)
 				}
 			}
@@ -248,7 +248,7 @@ func TestCancelWaits(t *testing.T) {
 	if err := m.Run(ctx, in, out); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("a cancelled run gave %v", err)
 	}
-	if got := run(t, m, in[0]); CheckVector(got) != nil {
+	if got := run(t, m, in[0]); embed.CheckVector(got) != nil {
 		t.Error("no vector after a cancelled run")
 	}
 }
@@ -422,11 +422,11 @@ func TestRunChecksItsArguments(t *testing.T) {
 func TestCheckVector(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
 	for _, v := range [][]float32{{0, 0}, {1, nan}, {inf, 0}, {}} {
-		if CheckVector(v) == nil {
+		if embed.CheckVector(v) == nil {
 			t.Errorf("%v was taken", v)
 		}
 	}
-	if err := CheckVector([]float32{0, 1}); err != nil {
+	if err := embed.CheckVector([]float32{0, 1}); err != nil {
 		t.Error(err)
 	}
 }

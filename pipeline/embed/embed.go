@@ -319,7 +319,7 @@ func (r *runner) infer(ctx context.Context, batch []int) error {
 			}
 			v := r.vectors[i*dim : (i+1)*dim]
 			copy(v, out[k*dim:])
-			if s.fault = checkVector(v); s.fault == nil {
+			if s.fault = CheckVector(v); s.fault == nil {
 				s.vec = v
 			}
 		}
@@ -337,8 +337,9 @@ func (r *runner) release(batch []int) {
 	}
 }
 
-// checkVector refuses what no search can use.
-func checkVector(v []float32) *pipeline.RowError {
+// CheckVector refuses what no search can use: NaN, infinity, or nothing but
+// zeros. It returns nil for a good vector.
+func CheckVector(v []float32) *pipeline.RowError {
 	zero := true
 	for _, x := range v {
 		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
