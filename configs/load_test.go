@@ -441,7 +441,7 @@ func TestAddresses(t *testing.T) {
 		{"photos/", dir + "/photos/", dir + "/photos/"},
 		{"./p/*.{jpg,png}", dir + "/p/*.{jpg,png}", dir + "/p/"},
 		{"./{a,b}/*.jpg", dir + "/{a,b}/*.jpg", dir + "/"},
-		{"s3://b/p/*.jsonl?region=x", "s3://b/p/*.jsonl?region=x", "s3://b/"},
+		{"s3://b/p/*.jsonl?region=x", "s3://b/p/*.jsonl?region=x", "s3://b/?region=x"},
 		{"gs://b", "gs://b", "gs://b/"},
 		{"azblob://c/p", "azblob://c/p", "azblob://c/"},
 		{"mem://", "mem://", "mem:///"},

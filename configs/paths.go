@@ -81,7 +81,12 @@ func home(manifest string) string {
 	if s := schemeOf(manifest); s != "" {
 		bucket, _, _ := strings.Cut(manifest[len(s)+3:], "/")
 		bucket, _, _ = strings.Cut(bucket, "?")
-		return s + "://" + bucket + "/"
+		// The parameters that reach the bucket reach its assets, too.
+		query := ""
+		if i := strings.LastIndexByte(manifest, '?'); i >= 0 && strings.Contains(manifest[i:], "=") {
+			query = manifest[i:]
+		}
+		return s + "://" + bucket + "/" + query
 	}
 	static := manifest
 	if i := strings.IndexAny(manifest, "*?[{"); i >= 0 {
