@@ -74,7 +74,7 @@ func (w *Workspace) LocalFile(ctx context.Context, root string, f table.File) (s
 func (w *Workspace) DataFile(ctx context.Context, root, name string, rows int64) (table.File, error) {
 	o, err := w.Store.Stat(ctx, root+"/"+name)
 	if err != nil {
-		return table.File{}, fmt.Errorf("a task's output is gone, run again: %w", err)
+		return table.File{}, fmt.Errorf("a data file is gone that was written before; delete the folder %s/_results, which remembers it, and run again: %w", root, err)
 	}
 	return table.File{Path: name, Size: o.Size, Rows: rows}, nil
 }
