@@ -227,7 +227,9 @@ func filesOf(t *testing.T, dir string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortStableFunc(all, func(a, b file) int { return cmp.Or(a.time.Compare(b.time), rank(a.path)-rank(b.path), cmp.Compare(a.path, b.path)) })
+	slices.SortStableFunc(all, func(a, b file) int {
+		return cmp.Or(a.time.Compare(b.time), rank(a.path)-rank(b.path), cmp.Compare(a.path, b.path))
+	})
 	names := make([]string, len(all))
 	for i, f := range all {
 		names[i] = f.path

@@ -2,7 +2,6 @@ package main
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -45,19 +44,25 @@ func TestSlots(t *testing.T) {
 
 	s.run(t, "curate", "--slot", "b")
 	rows := rowsOf(t, s.workspace, false)
-	taken := map[string]string{}
-	for _, slot := range []string{first.Batches[0].Slot, "a", "b"} {
-		for _, name := range []string{"cats", "mixed"} {
-			ids := rows.slots[name+"/"+slot]
-			if want := map[string]int{"cats": 4, "mixed": 5}[name]; slot != first.Batches[0].Slot && len(ids) != want {
-				t.Errorf("batch %s/%s has %d rows, want %d", name, slot, len(ids), want)
+	taken := map[string]string{} // asset → batch and slot
+	for _, x := range first.Batches {
+		if n := len(rows.slots[x.Name+"/"+x.Slot]); int64(n) != x.Rows || n == 0 {
+			t.Errorf("batch %s/%s has %d rows, the run said %d", x.Name, x.Slot, n, x.Rows)
+		}
+	}
+	if len(rows.slots) != 6 {
+		t.Errorf("there are %d batches, want two for each of three slots", len(rows.slots))
+	}
+	for slot, ids := range rows.slots {
+		name, _, _ := strings.Cut(slot, "/")
+		if want := map[string]int{"cats": 4, "mixed": 5}[name]; len(ids) != want {
+			t.Errorf("batch %s has %d rows, want %d", slot, len(ids), want)
+		}
+		for _, id := range ids {
+			if before := taken[id]; before != "" {
+				t.Errorf("%s is in %s and in %s", id, slot, before)
 			}
-			for _, id := range ids {
-				if before := taken[id]; before != "" {
-					t.Errorf("batch %s/%s takes %s, which is in %s", name, slot, id, before)
-				}
-				taken[id] = name + "/" + slot
-			}
+			taken[id] = slot
 		}
 	}
 	b := look(t, s.workspace)
@@ -71,23 +76,48 @@ func TestSlots(t *testing.T) {
 			}
 		}
 	}
-	var out struct {
+	t.Run("until no row is left", func(t *testing.T) { useUp(t, s, b, len(taken)) })
+}
+
+// useUp takes batch after batch until all rows are taken.
+func useUp(t *testing.T, s *site, before contents, taken int) {
+	type result struct {
+		Functions []struct {
+			Name      string
+			Threshold *float64
+		}
 		Batches []struct {
-			Name     string
-			Picks    []string
-			Existing bool
+			Rows  int
+			Picks []string
 		}
 	}
-	p := s.start(t, "curate", "--slot", "c", "--dry-run", "--json").want(0, 3)
-	p.decode(&out)
-	if !slices.ContainsFunc(out.Batches, func(x struct {
-		Name     string
-		Picks    []string
-		Existing bool
-	}) bool {
-		return len(x.Picks) > 0
-	}) {
-		t.Errorf("a dry run shows no picks: %+v", out)
+	curate := func(args ...string) (r result, code int) {
+		p := s.start(t, append([]string{"curate", "--json"}, args...)...).want(0, 3)
+		p.decode(&r)
+		return r, p.code
 	}
-	same(t, b, look(t, s.workspace))
+	dry, _ := curate("--slot", "c", "--dry-run")
+	if len(dry.Batches) != 2 || len(dry.Batches[0].Picks) != 4 {
+		t.Errorf("a dry run shows %+v", dry)
+	}
+	same(t, before, look(t, s.workspace))
+	for _, slot := range []string{"c", "d", "e"} {
+		r, code := curate("--slot", slot)
+		got := 0
+		for _, b := range r.Batches {
+			got += b.Rows
+		}
+		if want := min(9, 44-taken); got != want || (code == 0) != (want == 9) {
+			t.Errorf("slot %s took %d rows and left with %d, want %d rows", slot, got, code, want)
+		}
+		taken += got
+		for _, f := range r.Functions {
+			if f.Name == "cats" && (f.Threshold == nil) != (slot == "e") {
+				t.Errorf("slot %s: the threshold of the top of what is left is %v", slot, f.Threshold)
+			}
+		}
+	}
+	if taken != 44 {
+		t.Errorf("%d rows were taken", taken)
+	}
 }
