@@ -147,22 +147,16 @@ func (a *arrayReader) next() (record, error) {
 	if a.done {
 		return record{}, io.EOF
 	}
-	for !a.open {
-		c, err := a.r.ReadByte()
-		if err != nil {
-			return record{}, err
-		}
-		if c == '\n' {
-			a.line++
-		}
-		a.open = c == '['
+	if err := a.begin(); err != nil {
+		return record{}, err
 	}
 	if cap(a.buf) > 1<<20 {
 		a.buf = nil
 	}
 	a.buf = a.buf[:0]
-	start, depth := int64(0), 0
-	text, escaped, long := false, false, false
+	start := int64(0) // line of the element's first character
+	long := false
+	var at nesting
 	for {
 		c, err := a.r.ReadByte()
 		if err == io.EOF {
@@ -172,34 +166,25 @@ func (a *arrayReader) next() (record, error) {
 		if err != nil {
 			return record{}, fmt.Errorf("after line %d: %w", a.line, err)
 		}
-		switch {
-		case escaped:
-			escaped = false
-		case text:
-			escaped = c == '\\'
-			text = c != '"'
-		case c == '"':
-			text = true
-		case c == '{' || c == '[':
-			depth++
-		case depth > 0 && (c == '}' || c == ']'):
-			depth--
-		case depth == 0 && (c == ',' || c == ']'):
+		if at.ends(c) {
 			a.done = c == ']'
 			if start == 0 && a.done { // an empty array, or a comma before the end
 				return record{}, io.EOF
+			}
+			if start == 0 {
+				start = a.line
 			}
 			if long {
 				a.buf = nil
 				return record{line: start, err: errTooLong}, nil
 			}
-			return record{line: a.line, data: bytes.TrimRight(a.buf, " \t\r\n")}.from(start), nil
+			return record{line: start, data: bytes.TrimRight(a.buf, " \t")}, nil
 		}
-		if c == '\n' {
+		switch c {
+		case '\n':
 			a.line++
 			c = ' ' // rows are written one a line
-		}
-		if c == '\r' {
+		case '\r':
 			c = ' '
 		}
 		if start == 0 {
@@ -214,10 +199,43 @@ func (a *arrayReader) next() (record, error) {
 	}
 }
 
-// from sets the line on which a record starts, unless it is unknown.
-func (r record) from(line int64) record {
-	if line > 0 {
-		r.line = line
+// begin reads up to the bracket that opens the array.
+func (a *arrayReader) begin() error {
+	for !a.open {
+		c, err := a.r.ReadByte()
+		if err != nil {
+			return err
+		}
+		if c == '\n' {
+			a.line++
+		}
+		a.open = c == '['
 	}
-	return r
+	return nil
+}
+
+// nesting follows brackets and strings through an array's elements.
+type nesting struct {
+	depth         int
+	text, escaped bool
+}
+
+// ends takes one more byte and tells whether it ends an element.
+func (n *nesting) ends(c byte) bool {
+	switch {
+	case n.escaped:
+		n.escaped = false
+	case n.text:
+		n.escaped = c == '\\'
+		n.text = c != '"'
+	case c == '"':
+		n.text = true
+	case c == '{' || c == '[':
+		n.depth++
+	case n.depth > 0 && (c == '}' || c == ']'):
+		n.depth--
+	case n.depth == 0 && (c == ',' || c == ']'):
+		return true
+	}
+	return false
 }
