@@ -23,13 +23,15 @@ FROM debian:bookworm-slim AS base
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libopenblas0-pthread libgomp1 libjpeg62-turbo libdeflate0 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 65532 --user-group --create-home winnow
+    && groupadd --gid 65532 winnow \
+    && useradd --uid 65532 --gid winnow --create-home --key UID_MAX=65535 winnow
 COPY --from=build /out/ /usr/local/
 # The version is asked for here, so that an image whose libraries do not load is never made.
 RUN ldconfig && winnow version
 ENV WINNOW_MODELS=/usr/local/share/winnow/models \
     ONNXRUNTIME_LIB=/usr/local/lib/libonnxruntime.so
-USER winnow
+# By number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
 WORKDIR /home/winnow
 ENTRYPOINT ["winnow"]
 
