@@ -89,7 +89,7 @@ func manifestCheck(ctx context.Context, name, address string) Check {
 		return fail(storage, name, placeFix(address, err, false), "%v", err)
 	case n == 0:
 		return warn(storage, name, "correct the pattern, or wait for the first files", "%s matches nothing yet", address)
-	case n == 1 && first == address:
+	case n == 1 && strings.TrimPrefix(first, "file://") == strings.TrimPrefix(address, "file://"):
 		return ok(storage, name, "%s", first)
 	case n == 1:
 		return ok(storage, name, "%s: found %s", address, first)

@@ -42,11 +42,11 @@ func workspaceChecks(ctx context.Context, url string) []Check {
 func tryWorkspace(ctx context.Context, s *store.Store) []Check {
 	p := &prober{s: s, dir: "runs/.doctor-" + strings.ToLower(rand.Text()[:10])}
 	done, err := p.run(ctx)
-	if cerr := p.clean(context.WithoutCancel(ctx)); err == nil && cerr != nil {
-		err = fmt.Errorf("delete: %w", cerr)
+	if cerr := p.clean(context.WithoutCancel(ctx)); err == nil {
+		err = cerr
 	}
 	if err != nil {
-		c := fail(storage, "workspace", placeFix(s.URL(), err, true), "%s: %v", s.URL(), err)
+		c := fail(storage, "workspace", placeFix(s.URL(), err, true), "%v", err)
 		if len(done) > 0 {
 			c.What += "\nwhat worked: " + strings.Join(done, ", ")
 		}
@@ -98,7 +98,7 @@ func (p *prober) run(ctx context.Context) (done []string, err error) {
 		{"write", p.write}, {"read", p.read}, {"put-if-absent", p.create}, {"list", p.list},
 	} {
 		if err := step.do(ctx); err != nil {
-			return done, fmt.Errorf("%s: %w", step.name, err)
+			return done, err
 		}
 		done = append(done, step.name)
 	}
@@ -164,7 +164,7 @@ func (p *prober) list(ctx context.Context) error {
 		got = append(got, strings.TrimPrefix(o.Key, p.dir+"/"))
 	}
 	if strings.Join(got, " ") != "once probe" {
-		return fmt.Errorf("it shows %q, written were once and probe", got)
+		return fmt.Errorf("the list of %s shows %q, written were once and probe", p.dir, got)
 	}
 	return nil
 }

@@ -78,13 +78,13 @@ func TestWorkspaceFaults(t *testing.T) {
 	}{
 		{"write", func(o store.Op) error {
 			return when(o.Kind == store.OpPut && strings.HasSuffix(o.Key, "probe"), refused)
-		}, "write: "},
+		}, "write mem://"},
 		{"read", func(o store.Op) error { return when(o.Kind == store.OpOpen, refused) }, "what worked: write"},
 		{"put-if-absent", func(o store.Op) error {
 			return when(o.Kind == store.OpPut && strings.HasSuffix(o.Key, "once"), refused)
 		}, "what worked: write, read"},
 		{"list", func(o store.Op) error { return when(o.Kind == store.OpList, refused) }, "what worked: write, read, put-if-absent"},
-		{"delete", func(o store.Op) error { return when(o.Kind == store.OpDelete, refused) }, "delete: "},
+		{"delete", func(o store.Op) error { return when(o.Kind == store.OpDelete, refused) }, "delete mem://"},
 	} {
 		s, err := store.Open(t.Context(), "mem://doctor-"+c.name)
 		if err != nil {
