@@ -11,7 +11,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 DEMO_CONFIG := configs/demo/winnow.yaml
 DEMO_WORKSPACE := build/demo/workspace
-CONFIGS = $(shell git ls-files configs/demo/winnow.yaml 'configs/examples/*.yaml')
+CONFIGS = $(shell git ls-files configs/demo/winnow.yaml ':(glob)configs/examples/*.yaml')
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 FUZZTIME ?= 30s
 DOCKER ?= docker
@@ -109,7 +109,7 @@ bench: setup ## run the Go benchmarks
 .PHONY: argo-lint
 argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)
 	@./setup.sh argo
-	@. ./env.sh && argo lint --offline $(shell git ls-files 'configs/argo/*.yaml')
+	@. ./env.sh && argo lint --offline $(shell git ls-files ':(glob)configs/argo/*.yaml')
 
 # ---- to ship it
 
