@@ -12,7 +12,6 @@ import (
 
 	"winnow/configs"
 	"winnow/io/manifest"
-	"winnow/io/table"
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/workspace"
 	"winnow/pipeline"
@@ -232,16 +231,6 @@ type batchedRow struct {
 	Reason    string `parquet:"reason,zstd"`
 }
 
-var batchedSchema = table.Schema{
-	{Name: "asset_id", Type: table.String, Nullable: true},
-	{Name: "version", Type: table.String, Nullable: true},
-	{Name: "name", Type: table.String, Nullable: true},
-	{Name: "slot", Type: table.String, Nullable: true},
-	{Name: "rank", Type: table.Long, Nullable: true},
-	{Name: "objective", Type: table.String, Nullable: true},
-	{Name: "reason", Type: table.String, Nullable: true},
-}
-
 // batch chooses one batch unless its slot has one: files first, then its rows in
 // the batched table, which is its commit.
 func (r *rows) batch(ctx context.Context, b configs.Batch, o Options) (*Batch, error) {
@@ -293,7 +282,7 @@ func (r *rows) record(ctx context.Context, b configs.Batch, slot string, p *pick
 	for i, x := range p.rows {
 		list[i] = batchedRow{x.AssetID, x.Version, b.Name, slot, x.Rank, x.Objective, x.Reason}
 	}
-	if err := workspace.Append(ctx, r.w, workspace.BatchedRoot, "batch "+b.Name+"/"+slot, r.w.App.Run, batchedSchema, list); err != nil {
+	if err := workspace.Append(ctx, r.w, workspace.BatchedRoot, "batch "+b.Name+"/"+slot, r.w.App.Run, workspace.BatchedSchema, list); err != nil {
 		return err
 	}
 	err := r.db.Append(ctx, workspace.BatchedRoot, func(add func(...any) error) error {

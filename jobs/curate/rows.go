@@ -153,7 +153,9 @@ func (r *rows) threshold(ctx context.Context, f *scored) error {
 	if err != nil {
 		return fmt.Errorf("threshold of function %s: %w", f.Name, err)
 	}
-	f.Threshold = float64(float32(f.Threshold)) // scores are float32: compare like with like
+	// Scores are float32: compare like with like. No score reaches the largest
+	// number, which stands for "nothing matches" and, unlike infinity, is JSON.
+	f.Threshold = float64(float32(min(f.Threshold, math.MaxFloat32)))
 	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, number(f.Threshold), from), []any{&f.Rows, &f.Matches})
 }
 
@@ -202,9 +204,6 @@ func (r *rows) scores(ctx context.Context, col, from string) function.Scan {
 }
 
 func number(x float64) string {
-	if math.IsInf(x, 1) {
-		return "'infinity'::FLOAT"
-	}
 	return fmt.Sprintf("%v::FLOAT", float32(x))
 }
 

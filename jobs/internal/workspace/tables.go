@@ -8,17 +8,35 @@ import (
 	"winnow/configs"
 	"winnow/io/query"
 	"winnow/io/table"
+	"winnow/jobs/internal/tables"
 	"winnow/models"
 	"winnow/pipeline"
 )
 
-// empty are the columns that SQL may rely on while a table does not exist yet.
-var empty = map[string]string{
-	AssetsRoot:      "asset_id VARCHAR, uri VARCHAR, text VARCHAR, caption VARCHAR, media_type VARCHAR, version VARCHAR, source VARCHAR",
-	LabelsRoot:      "asset_id VARCHAR, label VARCHAR",
-	PredictionsRoot: "asset_id VARCHAR, model VARCHAR, prediction VARCHAR, confidence DOUBLE",
-	BatchedRoot:     "asset_id VARCHAR, version VARCHAR, name VARCHAR, slot VARCHAR, rank BIGINT, objective VARCHAR, reason VARCHAR",
-	RejectsRoot:     "asset_id VARCHAR, version VARCHAR, stage VARCHAR, subject VARCHAR, source VARCHAR, line BIGINT, reason VARCHAR, error VARCHAR, transient BOOLEAN",
+// BatchedSchema describes the table of every row ever batched.
+var BatchedSchema = table.Schema{
+	{Name: "asset_id", Type: table.String, Nullable: true}, {Name: "version", Type: table.String, Nullable: true},
+	{Name: "name", Type: table.String, Nullable: true}, {Name: "slot", Type: table.String, Nullable: true},
+	{Name: "rank", Type: table.Long, Nullable: true}, {Name: "objective", Type: table.String, Nullable: true},
+	{Name: "reason", Type: table.String, Nullable: true},
+}
+
+// absent are the schemas of tables while they do not exist yet: SQL may rely on
+// their columns.
+var absent = map[string]table.Schema{
+	AssetsRoot:      texts("asset_id", "uri", "text", "caption", "media_type", "version", "source"),
+	LabelsRoot:      texts("asset_id", "label"),
+	PredictionsRoot: append(texts("asset_id", "model", "prediction"), table.Field{Name: "confidence", Type: table.Double, Nullable: true}),
+	BatchedRoot:     BatchedSchema,
+	RejectsRoot:     RejectsSchema,
+}
+
+func texts(names ...string) table.Schema {
+	var s table.Schema
+	for _, n := range names {
+		s = append(s, table.Field{Name: n, Type: table.String, Nullable: true})
+	}
+	return s
 }
 
 // LoadAssets loads the assets table into the database.
@@ -42,20 +60,8 @@ func (w *Workspace) LoadTable(ctx context.Context, root string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	name := query.Ident(root)
-	if len(snap.Files) == 0 {
-		err = db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s (%s)", name, empty[root]))
-	} else {
-		paths := make([]string, len(snap.Files))
-		for i, f := range snap.Files {
-			if paths[i], err = w.LocalFile(ctx, root, f); err != nil {
-				return 0, err
-			}
-		}
-		err = db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS SELECT * FROM read_parquet(%s, union_by_name = true)", name, query.Literals(paths)))
-	}
-	if err != nil {
-		return 0, fmt.Errorf("load table %s: %w", root, err)
+	if err := tables.Load(ctx, db, w.Table(root), snap, absent[root], w.Cache, root); err != nil {
+		return 0, err
 	}
 	if w.loaded == nil {
 		w.loaded = map[string]int64{}
