@@ -86,7 +86,7 @@ run-lint:
 .PHONY: lint-configs
 lint-configs:
 	@echo 'lint       example configs'
-	@for c in $(CONFIGS); do build/winnow lint -c "$$c"; done
+	@export BUCKET=example AWS_REGION=eu-west-1; for c in $(CONFIGS); do build/winnow lint -c "$$c"; done
 
 .PHONY: fuzz
 fuzz: setup ## fuzz each parser for FUZZTIME (30s)
