@@ -105,7 +105,7 @@ type Batch struct {
 	Dedupe   *Dedupe     `json:"dedupe,omitempty" jsonschema_description:"Keep one of each group of near-duplicates. Exact duplicates are dropped without it."`
 	Select   []Objective `json:"select" jsonschema:"required,minItems=1" jsonschema_description:"How to choose among what is left: top, random or diversity."`
 	Size     int         `json:"size" jsonschema:"required,minimum=1,maximum=10000000" jsonschema_description:"How many assets to choose at most."`
-	Emit     []string    `json:"emit,omitempty" jsonschema:"enum=jsonl,enum=parquet,enum=html,enum=labelbox,minItems=1,uniqueItems=true,default=jsonl,default=parquet,default=html" jsonschema_description:"The files to write."`
+	Emit     []string    `json:"emit,omitempty" jsonschema:"enum=jsonl,enum=parquet,enum=arrow,enum=html,enum=labelbox,minItems=1,uniqueItems=true,default=jsonl,default=parquet,default=html" jsonschema_description:"The files to write."`
 	Seed     uint64      `json:"seed,omitempty" jsonschema:"minimum=0,maximum=9007199254740991" jsonschema_description:"Seed of this batch's random choices. Default: the config's seed."`
 	Labelbox *Labelbox   `json:"labelbox,omitempty" jsonschema_description:"Options of the labelbox files."`
 }

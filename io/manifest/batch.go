@@ -180,6 +180,7 @@ type BatchResult struct {
 
 // emitters are the known output formats by the names used in `emit:`.
 var emitters = map[string]emitter{
+	"arrow":    emitArrow,
 	"jsonl":    emitJSONL,
 	"parquet":  emitParquet,
 	"html":     emitSheet,

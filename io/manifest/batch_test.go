@@ -142,6 +142,7 @@ func TestGoldenBatch(t *testing.T) {
 	}
 	parquetBytes := files["batch.parquet"]
 	delete(files, "batch.parquet") // checked by TestParquetBatch
+	delete(files, "batch.arrow")   // lineage.json has its hash, TestArrowBatch reads it
 	page := inlineCode.ReplaceAll(files["batch.html"], []byte("<$1></$2>"))
 	page = dataURIs.ReplaceAll(page, []byte("data:X")) // the JPEG encoder is Go's business
 	files["batch.html"] = cspHashes.ReplaceAll(page, []byte("sha256-X"))
@@ -294,7 +295,7 @@ func TestEmitRefuses(t *testing.T) {
 		want  string
 		usage bool
 	}{
-		{"unknown format", Emission{Info: info, Rows: rowsOf()}, "xml", `unknown format "xml"; known: html, jsonl, labelbox, parquet`, true},
+		{"unknown format", Emission{Info: info, Rows: rowsOf()}, "xml", `unknown format "xml"; known: arrow, html, jsonl, labelbox, parquet`, true},
 		{"bad priority", Emission{Info: info, Rows: rowsOf(), Labelbox: LabelboxOptions{Priority: 6}}, "labelbox", "priority is 6", true},
 		{"bad consensus", Emission{Info: info, Rows: rowsOf(), Labelbox: LabelboxOptions{Consensus: &LabelboxConsensus{1, math.NaN()}}}, "labelbox", "coverage is NaN", true},
 		{"rule to s3", Emission{Info: info, Rows: rowsOf(), Labelbox: LabelboxOptions{URIRewrite: []URIRule{{"a", "s3://b"}}}}, "labelbox", "refuses s3:/", true},
@@ -327,7 +328,7 @@ func TestEmitRefuses(t *testing.T) {
 func TestEmitFailedWrite(t *testing.T) {
 	e := fruitBatch()
 	full := errors.New("no space")
-	for _, key := range []string{"batch.jsonl", "batch.parquet", "batch.html", "labelbox/data_rows.json", "labelbox/batch.json", "lineage.json"} {
+	for _, key := range []string{"batch.arrow", "batch.jsonl", "batch.parquet", "batch.html", "labelbox/data_rows.json", "labelbox/batch.json", "lineage.json"} {
 		files := memFiles{}
 		e.Write = func(k string, fn func(io.Writer) error) error {
 			if k == key {
