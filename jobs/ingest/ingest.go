@@ -133,7 +133,6 @@ type source struct {
 	name   string
 	spec   manifest.Source
 	all    bool // snapshot mode
-	state  manifest.State
 	res    *manifest.Result // nil when it was not read
 	twice  int64            // rows that another source had first
 	sum    *SourceSummary
