@@ -65,15 +65,16 @@ func (w *Workspace) imageLimits() modelimage.Limits {
 	return modelimage.Limits{Bytes: int64(w.Config.Limits.Bytes), Pixels: w.Config.Limits.Pixels}
 }
 
-// Fetcher reads assets from the places that the sources allow.
+// Fetcher reads assets from the places that the sources allow. Several
+// goroutines may ask for it.
 func (w *Workspace) Fetcher() *store.Fetcher {
-	if w.fetcher == nil {
+	w.fetcherOnce.Do(func() {
 		var allow []string
 		for _, s := range w.Config.Sources {
 			allow = append(allow, s.Allow...)
 		}
 		w.fetcher = store.NewFetcher(store.FetchOptions{Allow: allow, MaxBytes: int64(w.Config.Limits.Bytes), Timeout: time.Duration(w.Config.Limits.Timeout)})
-	}
+	})
 	return w.fetcher
 }
 

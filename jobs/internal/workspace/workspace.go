@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"winnow/configs"
 	"winnow/io/query"
@@ -61,11 +62,13 @@ type Workspace struct {
 	Cache  string // folder for copies of remote objects
 
 	specs   map[string]*models.Spec // by model and decode mode
-	fetcher *store.Fetcher
-	live    map[string]*Live // by embedding, until Forget
-	loaded  map[string]int64 // versions of the tables in db, until Forget
+	live    map[string]*Live        // by embedding, until Forget
+	loaded  map[string]int64        // versions of the tables in db, until Forget
 	db      *query.DB
 	dbTemp  string
+
+	fetcherOnce sync.Once
+	fetcher     *store.Fetcher
 }
 
 // Open loads the config and opens its workspace. Nothing is written yet.
