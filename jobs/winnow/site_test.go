@@ -238,10 +238,16 @@ func (p *process) want(codes ...int) *process {
 	return p
 }
 
-// said is the end of all output.
+// said is all output, without the middle where it is long.
 func (p *process) said() string {
-	tail := func(b []byte) []byte { return b[max(0, len(b)-4000):] }
-	return fmt.Sprintf("stdout: %s\nstderr: %s", tail(p.out.Bytes()), tail(p.err.Bytes()))
+	const most = 4000
+	short := func(b []byte) string {
+		if len(b) <= 2*most {
+			return string(b)
+		}
+		return fmt.Sprintf("%s\n…\n%s", b[:most], b[len(b)-most:])
+	}
+	return fmt.Sprintf("stdout: %s\nstderr: %s", short(p.out.Bytes()), short(p.err.Bytes()))
 }
 
 // run runs winnow to its end and fails t unless it leaves with 0.
