@@ -141,7 +141,7 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSlot(o.Slot); err != nil {
+	if err := workspace.CheckName("--slot", o.Slot); err != nil {
 		return nil, err
 	}
 	r, err := openRows(ctx, w)
@@ -193,18 +193,6 @@ func chosen(all []configs.Batch, only []string) ([]configs.Batch, error) {
 		}
 	}
 	return out, nil
-}
-
-func checkSlot(slot string) error {
-	for _, c := range slot {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._:+-", c)) {
-			return pipeline.Usagef("--slot %q: use letters, digits and . _ : + - only, since it names a folder", slot)
-		}
-	}
-	if strings.HasPrefix(slot, ".") || len(slot) > 100 {
-		return pipeline.Usagef("--slot %q: at most 100 characters, not beginning with a dot", slot)
-	}
-	return nil
 }
 
 // slot is the name of a round: what the user said, else a hash of the inputs
@@ -305,8 +293,12 @@ type picked struct {
 	funnel manifest.Funnel
 }
 
-// Sheet is the page to open: the contact sheet, else the batch's folder.
+// Sheet is the page to open: the contact sheet, else the batch's folder; nothing
+// for a batch without rows.
 func (b Batch) Sheet() string {
+	if b.Rows == 0 {
+		return ""
+	}
 	for _, f := range b.Files {
 		if strings.HasSuffix(f, ".html") {
 			return f

@@ -106,7 +106,7 @@ func (r *rows) loadScores(ctx context.Context, e configs.Embedding) error {
 		if err != nil {
 			return err
 		}
-		files = append(files, query.Literal(path))
+		files = append(files, path)
 	}
 	cols := make([]string, len(fns))
 	for i, f := range fns {
@@ -114,8 +114,8 @@ func (r *rows) loadScores(ctx context.Context, e configs.Embedding) error {
 		r.functions = append(r.functions, &scored{Function: f, Version: want[f.Name]})
 	}
 	return r.db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %s AS
-		SELECT l.asset_id, %s FROM %s l JOIN read_parquet([%s]) s USING (asset_id, version)`,
-		scoresTable(e.Name), strings.Join(cols, ", "), query.Ident(l.Table), strings.Join(files, ", ")))
+		SELECT l.asset_id, %s FROM %s l JOIN %s s USING (asset_id, version)`,
+		scoresTable(e.Name), strings.Join(cols, ", "), query.Ident(l.Table), query.Parquet(files)))
 }
 
 func scoresTable(embedding string) string { return query.Ident("scores_" + embedding) }
@@ -224,7 +224,7 @@ func (r *rows) view(ctx context.Context) error {
 	joins = append(joins,
 		"LEFT JOIN (SELECT asset_id, min(label) AS label FROM labels GROUP BY asset_id) lab USING (asset_id)",
 		"LEFT JOIN (SELECT DISTINCT asset_id FROM batched) bat USING (asset_id)",
-		"LEFT JOIN (SELECT asset_id, arg_max(prediction, confidence) AS prediction, max(confidence) AS confidence FROM predictions GROUP BY asset_id) pre USING (asset_id)")
+		"LEFT JOIN (SELECT asset_id, first(prediction ORDER BY confidence DESC NULLS LAST, prediction) AS prediction, max(confidence) AS confidence FROM predictions GROUP BY asset_id) pre USING (asset_id)")
 	byEmbedding := map[string][]*scored{}
 	for _, f := range r.functions {
 		byEmbedding[f.Embedding] = append(byEmbedding[f.Embedding], f)
@@ -256,7 +256,7 @@ func (r *rows) inputs() string {
 	}
 	versions := map[string]string{}
 	for _, f := range r.functions {
-		versions[f.Name] = f.Version
+		versions[f.Name] = f.Version + " " + f.Definition.Threshold.String() // the rule: the number of a top K moves with the batches
 	}
 	raw, _ := json.Marshal(struct { // maps marshal in the order of their keys
 		Tables    map[string]int64

@@ -132,7 +132,7 @@ type source struct {
 	number int // its place in the config; the smaller wins
 	name   string
 	spec   manifest.Source
-	all    bool // snapshot mode
+	all    bool             // snapshot mode
 	res    *manifest.Result // nil when it was not read
 	twice  int64            // rows that another source had first
 	sum    *SourceSummary

@@ -116,6 +116,6 @@ func exampleFunction(s *survey, name string) string {
 	p("  # negative: # what not to find")
 	p("  #   - {asset: …}")
 	p("combine: lda # or mean, max, sum, classifier")
-	p("threshold: auto # or a number, {percentile: 99.5}, {top: 500}, {precision: 0.9}")
+	p("threshold: auto # or a number, {percentile: 99.5}, {top: 500}")
 	return b.String()
 }

@@ -51,7 +51,9 @@ func (r *Result) Print(out io.Writer) {
 	if r.nothing() {
 		fmt.Fprintf(out, "nothing new: %d assets, %s, %d functions, %d batches (%.1f s)\n", r.totals.assets, r.totals.vectors(), len(r.Functions), len(r.Batches), r.Seconds)
 		for _, b := range r.Batches {
-			fmt.Fprintf(out, "  %s\n", b.Sheet())
+			if page := b.Sheet(); page != "" {
+				fmt.Fprintf(out, "  %s\n", page)
+			}
 		}
 		return
 	}
@@ -127,6 +129,8 @@ func (r *Result) batches(out io.Writer) {
 		for _, warn := range b.Warnings {
 			fmt.Fprintf(out, "                 warning: %s\n", warn)
 		}
-		fmt.Fprintf(out, "                 open %s\n", b.Sheet())
+		if page := b.Sheet(); page != "" {
+			fmt.Fprintf(out, "                 open %s\n", page)
+		}
 	}
 }

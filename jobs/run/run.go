@@ -77,6 +77,10 @@ func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 		return errors.Join(err, r.save(context.WithoutCancel(ctx), w))
 	})
 	if err != nil {
+		if r.Ingest != nil && r.Ingest.Rejected > 0 { // may well be the cause
+			fmt.Fprintf(app.Err, "winnow: %d rows of the manifests were rejected:\n", r.Ingest.Rejected)
+			r.Ingest.PrintRejects(app.Err, "  ")
+		}
 		return err
 	}
 	if err := app.Print(r, r.Print); err != nil {
@@ -91,6 +95,9 @@ func (c *Cmd) stages(ctx context.Context, w *workspace.Workspace, r *Result) err
 		return fmt.Errorf("ingest: %w", err)
 	}
 	r.Ingest = in
+	if in.Assets == 0 && in.Rejected > 0 {
+		return errors.New("no asset is left: every row of the manifests was rejected")
+	}
 	w.Forget()
 	es := &embed.Stage{W: w, Retry: c.RetryRejected}
 	defer es.Close()

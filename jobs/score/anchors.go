@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,6 +102,9 @@ func (a *Anchors) list(ctx context.Context, f *configs.Function, anchors []funct
 	for _, x := range anchors {
 		vs, err := a.one(ctx, f, x, vectors)
 		if err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				return nil, &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: fmt.Sprintf("function %s: anchor %s: %v", f.Name, x, err), Fix: "paths begin at the folder of the function's file"}}}
+			}
 			return nil, fmt.Errorf("%s: function %s, anchor %s: %w", f.File, f.Name, x, err)
 		}
 		out = append(out, vs...)

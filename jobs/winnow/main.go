@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -50,7 +51,7 @@ func command(args []string) int {
 		return exit
 	}
 	if err != nil {
-		return report(job.Globals{JSON: c.JSON}, pipeline.Usagef("%v; see winnow --help", err))
+		return report(job.Globals{JSON: c.JSON || slices.Contains(args, "--json")}, pipeline.Usagef("%v; see winnow --help", err))
 	}
 	ctx, stop := signals()
 	defer stop()

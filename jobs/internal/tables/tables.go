@@ -52,7 +52,7 @@ func Write(ctx context.Context, db *query.DB, t *table.Table, selection, key str
 	f := table.File{Path: name + ".parquet", Size: size, Rows: rows}
 	if key != "" && rows > 0 {
 		var least, greatest string
-		err := db.Row(ctx, fmt.Sprintf("SELECT min(%[1]s)::VARCHAR, max(%[1]s)::VARCHAR FROM read_parquet(%[2]s)", query.Ident(key), query.Literals([]string{filepath.ToSlash(path)})), []any{&least, &greatest})
+		err := db.Row(ctx, fmt.Sprintf("SELECT min(%[1]s)::VARCHAR, max(%[1]s)::VARCHAR FROM %[2]s", query.Ident(key), query.Parquet([]string{filepath.ToSlash(path)})), []any{&least, &greatest})
 		if err != nil {
 			return table.File{}, err
 		}

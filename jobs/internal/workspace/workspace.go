@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"winnow/configs"
@@ -19,6 +20,7 @@ import (
 	"winnow/io/table"
 	"winnow/jobs/internal/job"
 	"winnow/models"
+	"winnow/pipeline"
 )
 
 // Roots of the tables and folders of a workspace.
@@ -61,11 +63,11 @@ type Workspace struct {
 	Store  *store.Store
 	Cache  string // folder for copies of remote objects
 
-	specs   map[string]*models.Spec // by model and decode mode
-	live    map[string]*Live        // by embedding, until Forget
-	loaded  map[string]int64        // versions of the tables in db, until Forget
-	db      *query.DB
-	dbTemp  string
+	specs  map[string]*models.Spec // by model and decode mode
+	live   map[string]*Live        // by embedding, until Forget
+	loaded map[string]int64        // versions of the tables in db, until Forget
+	db     *query.DB
+	dbTemp string
 
 	fetcherOnce sync.Once
 	fetcher     *store.Fetcher
@@ -87,6 +89,9 @@ func Open(ctx context.Context, app *job.App) (*Workspace, error) {
 
 // OpenConfig opens the workspace of a config that is loaded already.
 func OpenConfig(ctx context.Context, app *job.App, cfg *configs.Config) (*Workspace, error) {
+	if err := CheckName("--run", app.Run); err != nil {
+		return nil, err
+	}
 	s, err := store.Open(ctx, cfg.Workspace)
 	if err != nil {
 		return nil, err
@@ -96,6 +101,20 @@ func OpenConfig(ctx context.Context, app *job.App, cfg *configs.Config) (*Worksp
 		return nil, errors.Join(err, s.Close())
 	}
 	return &Workspace{App: app, Config: cfg, Store: s, Cache: cache}, nil
+}
+
+// CheckName refuses what cannot name a folder on every store; flag is what the
+// user named it by. An empty name is fine.
+func CheckName(flag, name string) error {
+	for _, c := range name {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._:+-", c)) {
+			return pipeline.Usagef("%s %q: use letters, digits and . _ : + - only, since it names a folder", flag, name)
+		}
+	}
+	if strings.HasPrefix(name, ".") || len(name) > 100 {
+		return pipeline.Usagef("%s %q: at most 100 characters, not beginning with a dot", flag, name)
+	}
+	return nil
 }
 
 func cacheDir(dir string) (string, error) {
