@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 
 	"winnow/configs"
@@ -153,10 +152,7 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	}
 	res := &Result{}
 	for _, f := range r.functions {
-		out := Function{f.Name, f.Embedding, string(f.How()), f.Definition.Threshold.String(), nil, f.Rows, f.Matches}
-		if t := f.Threshold; !math.IsInf(t, 0) { // JSON has no infinity
-			out.Threshold = &t
-		}
+		out := Function{f.Name, f.Embedding, string(f.How()), f.Definition.Threshold.String(), f.cut(), f.Rows, f.Matches}
 		res.Functions = append(res.Functions, out)
 	}
 	counter := w.App.Progress.Start("curate", "batches", int64(len(batches)))

@@ -88,8 +88,7 @@ func (r *rows) info(b configs.Batch, slot string, p *picked) (*manifest.BatchInf
 		info.Models = append(info.Models, manifest.ModelInfo{Embedding: e.Name, Model: e.Model, Fingerprint: r.live[e.Name].Fingerprint})
 	}
 	for _, f := range r.functions {
-		t := f.Threshold
-		info.Functions = append(info.Functions, manifest.FunctionInfo{Name: f.Name, Version: f.Version, Embedding: f.Embedding, Combine: string(f.How()), Threshold: &t})
+		info.Functions = append(info.Functions, manifest.FunctionInfo{Name: f.Name, Version: f.Version, Embedding: f.Embedding, Combine: string(f.How()), Threshold: f.cut()})
 	}
 	return info, nil
 }

@@ -25,6 +25,15 @@ type scored struct {
 	Matches   int64
 }
 
+// cut is the threshold for people and files; nil where nothing can match.
+func (f *scored) cut() *float64 {
+	if f.Threshold >= math.MaxFloat32 {
+		return nil
+	}
+	t := f.Threshold
+	return &t
+}
+
 // rows is the relation that batches are chosen from: the DuckDB view `rows` of
 // all assets with metadata, labels, predictions, and three columns a function.
 type rows struct {
@@ -154,7 +163,7 @@ func (r *rows) threshold(ctx context.Context, f *scored) error {
 		return fmt.Errorf("threshold of function %s: %w", f.Name, err)
 	}
 	// Scores are float32: compare like with like. No score reaches the largest
-	// number, which stands for "nothing matches" and, unlike infinity, is JSON.
+	// number, which stands for "nothing matches" and, unlike infinity, is SQL.
 	f.Threshold = float64(float32(min(f.Threshold, math.MaxFloat32)))
 	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, number(f.Threshold), from), []any{&f.Rows, &f.Matches})
 }
