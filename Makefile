@@ -54,7 +54,7 @@ run-demo:
 test: setup-test go-test binary run-demo run-interop ## run all tests, with the race detector, and the interop checks
 go-test:
 	@echo 'test       go test -race ./...'
-	@$(GO) test -race -timeout 20m ./... $(NO_DOWNLOADS)
+	@$(GO) test -race -timeout 40m ./... $(NO_DOWNLOADS)
 
 .PHONY: interop run-interop
 interop: setup-test binary run-demo run-interop ## compare models, vectors, scores, tables and indexes with Python's
