@@ -234,7 +234,7 @@ func (p *process) want(codes ...int) *process {
 	if slices.Contains(codes, got) {
 		return p
 	}
-	p.t.Fatalf("winnow %s left with %d, want %v\n%s", strings.Join(p.args, " "), got, codes, p.said())
+	p.t.Fatalf("winnow %s ended with %v, want exit status %v\n%s", strings.Join(p.args, " "), p.cmd.ProcessState, codes, p.said())
 	return p
 }
 
