@@ -192,7 +192,8 @@ func (s *site) start(t testing.TB, args ...string) *process {
 	p.cmd.Dir = s.dir
 	deps := filepath.Join(root(t), ".deps")
 	p.cmd.Env = append(os.Environ(), "HOME="+s.dir, "WINNOW_MODELS="+filepath.Join(deps, "models"),
-		"ONNXRUNTIME_LIB="+filepath.Join(deps, "lib", "libonnxruntime.so"), "WINNOW_CACHE="+filepath.Join(s.dir, "cache"))
+		"ONNXRUNTIME_LIB="+filepath.Join(deps, "lib", "libonnxruntime.so"), "WINNOW_CACHE="+filepath.Join(s.dir, "cache"),
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // else each process sleeps a second with -race
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
