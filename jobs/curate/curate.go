@@ -147,6 +147,7 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	if err != nil {
 		return nil, err
 	}
+	defer r.known.Close()
 	if err := r.checkWhere(ctx, batches); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 	"winnow/configs"
 	"winnow/io/manifest"
 	"winnow/io/query"
-	"winnow/jobs/score"
 	"winnow/pipeline/curate"
 	"winnow/pipeline/task"
 )
@@ -205,13 +204,11 @@ func plain(raw json.RawMessage) (any, error) {
 // anchors finds, for every function that a row matches, the positive anchor that
 // lies nearest.
 func (r *rows) anchors(ctx context.Context, out []*manifest.BatchRow) error {
-	a := score.NewAnchors(r.w, r.live)
-	defer a.Close()
 	var fns []*configs.Function
 	for _, f := range r.functions {
 		fns = append(fns, f.Function)
 	}
-	if err := a.Check(ctx, fns); err != nil {
+	if err := r.known.Check(ctx, fns); err != nil {
 		return err
 	}
 	for i, f := range r.functions {
@@ -224,7 +221,7 @@ func (r *rows) anchors(ctx context.Context, out []*manifest.BatchRow) error {
 		if len(ids) == 0 {
 			continue
 		}
-		pos, _, err := a.Resolve(ctx, f.Function, true)
+		pos, _, err := r.known.Resolve(ctx, f.Function, true)
 		if err != nil {
 			return err
 		}

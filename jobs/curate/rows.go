@@ -43,6 +43,7 @@ type rows struct {
 	live      map[string]*workspace.Live
 	tables    map[string]int64 // versions read, by root
 	assets    int64
+	known     *score.Anchors // of all batches: models are loaded once
 }
 
 // openRows loads the tables and builds the view. Afterwards the database is
@@ -78,6 +79,7 @@ func openRows(ctx context.Context, w *workspace.Workspace) (*rows, error) {
 	if err := db.Row(ctx, "SELECT count(*) FROM assets", []any{&r.assets}); err != nil {
 		return nil, err
 	}
+	r.known = score.NewAnchors(w, r.live)
 	return r, db.Lock(ctx)
 }
 
