@@ -229,6 +229,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{Height: 1 << 20, Width: 10},
 		{Height: 10, Width: 10, Filter: "cubic"},
 		{Height: 10, Width: 20, Crop: true, Shortest: 15},
+		{Height: 10, Width: 20, Crop: true, Letterbox: true},
 	} {
 		if _, err := NewDecoder(o, Limits{}); err == nil {
 			t.Errorf("%+v was taken", o)

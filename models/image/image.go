@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -36,6 +37,13 @@ type Options struct {
 	// the picture is squashed into the output.
 	Crop     bool
 	Shortest int // at least Height and Width; 0 is the larger of the two
+
+	// Letterbox keeps the proportions, too: the whole picture fits into the output,
+	// centred, and what it leaves free is Fill. Sizes and places are those of
+	// Pillow's ImageOps.pad, which rounds halves to even; a side is at least one
+	// pixel, where Pillow fails. Not together with Crop.
+	Letterbox bool
+	Fill      [3]uint8 // red, green, blue
 
 	Filter Filter // "" is Bicubic
 
@@ -92,6 +100,9 @@ func NewDecoder(o Options, l Limits) (*Decoder, error) {
 	if o.Shortest == 0 {
 		o.Shortest = max(o.Height, o.Width)
 	}
+	if o.Crop && o.Letterbox {
+		return nil, errors.New("crop and letterbox are two ways to fit: choose one")
+	}
 	if o.Crop && o.Shortest < max(o.Height, o.Width) {
 		return nil, fmt.Errorf("a shortest side of %d pixels is less than the crop of %d × %d", o.Shortest, o.Height, o.Width)
 	}
@@ -115,6 +126,9 @@ func (d *Decoder) Decode(ctx context.Context, data, out []byte) (err error) {
 		return err
 	}
 	p := d.plan(h, data)
+	if d.o.Letterbox {
+		d.fill(out)
+	}
 	cost := min(h.memory(!p.streams), d.l.Memory)
 	if err := d.memory.Acquire(ctx, cost); err != nil {
 		return context.Cause(ctx)
@@ -162,10 +176,10 @@ func (d *Decoder) decode(h header, p plan, data, out []byte) error {
 			ra = up
 		}
 		defer ra.release()
-		ra.resize(d.o.Filter, d.geometry(ra.w, ra.h), d.simd, out)
+		ra.resize(d.o.Filter, d.geometry(ra.w, ra.h), d.simd, out, d.o.Width)
 		return nil
 	}
-	r := newResizer(d.o.Filter, p.w, p.h, p.geometry, d.simd, out)
+	r := newResizer(d.o.Filter, p.w, p.h, p.geometry, d.simd, out, d.o.Width)
 	defer r.close()
 	var err error
 	if h.format == formatJPEG {
@@ -227,8 +241,11 @@ func (d *Decoder) scaled(h header) (w, hh, eighths int) {
 
 // geometry says how a picture of w × h becomes the output.
 func (d *Decoder) geometry(w, h int) geometry {
+	if d.o.Letterbox {
+		return d.letterbox(w, h)
+	}
 	if !d.o.Crop {
-		return geometry{d.o.Width, d.o.Height, 0, 0, d.o.Width, d.o.Height}
+		return geometry{w: d.o.Width, h: d.o.Height, x1: d.o.Width, y1: d.o.Height}
 	}
 	rw, rh := d.o.Shortest, d.o.Shortest
 	if w <= h {
@@ -237,7 +254,28 @@ func (d *Decoder) geometry(w, h int) geometry {
 		rw = int(float64(d.o.Shortest*w) / float64(h))
 	}
 	x, y := middle(rw-d.o.Width), middle(rh-d.o.Height)
-	return geometry{rw, rh, x, y, x + d.o.Width, y + d.o.Height}
+	return geometry{w: rw, h: rh, x0: x, y0: y, x1: x + d.o.Width, y1: y + d.o.Height}
+}
+
+// letterbox fits all of w × h into the output as Pillow's ImageOps.pad does.
+func (d *Decoder) letterbox(w, h int) geometry {
+	ow, oh := d.o.Width, d.o.Height
+	ratio, want := float64(w)/float64(h), float64(ow)/float64(oh)
+	switch {
+	case ratio > want:
+		oh = max(1, int(math.RoundToEven(float64(h)/float64(w)*float64(ow))))
+	case ratio < want:
+		ow = max(1, int(math.RoundToEven(float64(w)/float64(h)*float64(oh))))
+	}
+	return geometry{w: ow, h: oh, x1: ow, y1: oh, left: middle(d.o.Width - ow), top: middle(d.o.Height - oh)}
+}
+
+// fill paints the whole output.
+func (d *Decoder) fill(out []byte) {
+	copy(out, d.o.Fill[:])
+	for n := 3; n < len(out); n *= 2 {
+		copy(out[n:], out[:n])
+	}
 }
 
 // middle is half of an overhang, halves to even.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -17,6 +18,7 @@ type expected struct {
 	Blend          string
 	Files          []expectedFile
 	Resizes, Crops []expectedResize
+	Pads           []expectedResize
 }
 
 type expectedFile struct {
@@ -31,6 +33,7 @@ type expectedResize struct {
 	EXIF                    bool
 	Filter                  Filter
 	Shortest, Width, Height int
+	Letterbox               []uint8 // the fill, or nothing
 	RGB                     string
 }
 
@@ -40,7 +43,7 @@ func readExpected(t *testing.T) expected {
 	if err := json.Unmarshal(read(t, "expected.json"), &e); err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Files) < 70 || len(e.Resizes) < 150 {
+	if len(e.Files) < 70 || len(e.Resizes) < 150 || len(e.Pads) < 60 {
 		t.Fatalf("expected.json lists %d files and %d resizes", len(e.Files), len(e.Resizes))
 	}
 	return e
@@ -126,12 +129,18 @@ func difference(name string, got []byte) string {
 func TestResizesEqualPillow(t *testing.T) {
 	e := readExpected(t)
 	bothWays(t, func(t *testing.T, simd bool) {
-		for _, r := range append(e.Resizes, e.Crops...) {
+		for _, r := range slices.Concat(e.Resizes, e.Crops, e.Pads) {
 			o := Options{Height: r.Height, Width: r.Width, Filter: r.Filter, EXIF: r.EXIF, Crop: r.Shortest > 0, Shortest: r.Shortest}
+			if len(r.Letterbox) == 3 {
+				o.Letterbox, o.Fill = true, [3]uint8(r.Letterbox)
+			}
 			got := decodeWith(t, o, simd, read(t, r.File))
 			name := fmt.Sprintf("%s.%s.%dx%d", r.File, r.Filter, r.Width, r.Height)
 			if r.Shortest > 0 {
 				name = fmt.Sprintf("%s.crop.%d.%dx%d", r.File, r.Shortest, r.Width, r.Height)
+			}
+			if len(r.Letterbox) == 3 {
+				name = fmt.Sprintf("%s.pad.%s.%dx%d", r.File, r.Filter, r.Width, r.Height)
 			}
 			if digest(got) != r.RGB {
 				t.Errorf("%s differs from Pillow's%s", name, difference(name, got))

@@ -203,7 +203,7 @@ void winnow_resize_y_first(const winnow_resize *r, const uint8_t *src, size_t sr
   for (int y = 0; y < r->height; y++) {
     vpass(r->y, y, src, src_stride, (size_t)src_width * 4, r->middle);
     hpass(r->x, r->middle, 0, 1, line, 0);
-    pack_rgb(line, r->width, r->out + (size_t)y * r->width * 3);
+    pack_rgb(line, r->width, r->out + (size_t)y * r->out_stride);
   }
 }
 
@@ -214,6 +214,6 @@ void winnow_resize_finish(const winnow_resize *r, uint8_t *line) {
       vpass(r->y, y, r->middle, r->middle_stride, (size_t)r->width * 4, line);
     else
       from = r->middle + (size_t)(y + r->y0 - r->first) * r->middle_stride;
-    pack_rgb(from, r->width, r->out + (size_t)y * r->width * 3);
+    pack_rgb(from, r->width, r->out + (size_t)y * r->out_stride);
   }
 }

@@ -16,7 +16,8 @@ var hasSIMD = C.winnow_resample_simd() != 0
 // geometry says which part of which resize becomes the output.
 type geometry struct {
 	w, h           int // of the resized image
-	x0, y0, x1, y1 int // the window of it that is the output
+	x0, y0, x1, y1 int // the window of it that is shown
+	left, top      int // where the window goes in the output
 }
 
 // yFirst reports whether a resize of w × h goes along y first. So Pillow decides
@@ -31,8 +32,9 @@ type resizer struct {
 	middle *[]byte
 }
 
-// newResizer prepares a resize of an image of w × h. Close it.
-func newResizer(f Filter, w, h int, g geometry, simd bool, out []byte) *resizer {
+// newResizer prepares a resize of an image of w × h into out, which is outWidth
+// pixels wide. Close it.
+func newResizer(f Filter, w, h int, g geometry, simd bool, out []byte, outWidth int) *resizer {
 	r := &resizer{c: &C.winnow_resize{}}
 	ow, oh := g.x1-g.x0, g.y1-g.y0
 	r.c.x0, r.c.y0 = C.int32_t(g.x0), C.int32_t(g.y0)
@@ -56,9 +58,10 @@ func newResizer(f Filter, w, h int, g geometry, simd bool, out []byte) *resizer 
 	}
 	r.middle = getBuffer((last - first) * stride)
 	r.pin.Pin(&(*r.middle)[0])
+	out = out[(g.top*outWidth+g.left)*3:]
 	r.pin.Pin(&out[0])
 	r.c.middle, r.c.middle_stride = (*C.uint8_t)(&(*r.middle)[0]), C.size_t(stride)
-	r.c.out = (*C.uint8_t)(&out[0])
+	r.c.out, r.c.out_stride = (*C.uint8_t)(&out[0]), C.size_t(outWidth*3)
 	return r
 }
 
@@ -113,12 +116,12 @@ func (r *resizer) close() {
 	putBuffer(r.middle)
 }
 
-// resize fills out with a resize of the raster.
-func (ra *raster) resize(f Filter, g geometry, simd bool, out []byte) {
+// resize puts a resize of the raster into out, which is outWidth pixels wide.
+func (ra *raster) resize(f Filter, g geometry, simd bool, out []byte, outWidth int) {
 	if f == Nearest && (g.w != ra.w || g.h != ra.h) {
 		xs, ys := nearest(ra.w, g.w, g.x0, g.x1), nearest(ra.h, g.h, g.y0, g.y1)
-		for _, y := range ys {
-			row := ra.pix[y*ra.stride:]
+		for i, y := range ys {
+			row, out := ra.pix[y*ra.stride:], out[((g.top+i)*outWidth+g.left)*3:]
 			for _, x := range xs {
 				out[0], out[1], out[2] = row[x*4], row[x*4+1], row[x*4+2]
 				out = out[3:]
@@ -126,7 +129,7 @@ func (ra *raster) resize(f Filter, g geometry, simd bool, out []byte) {
 		}
 		return
 	}
-	r := newResizer(f, ra.w, ra.h, g, simd, out)
+	r := newResizer(f, ra.w, ra.h, g, simd, out, outWidth)
 	defer r.close()
 	if g.yFirst(ra.w, ra.h) {
 		line := getBuffer(int(r.c.width) * 4)

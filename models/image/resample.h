@@ -32,6 +32,7 @@ typedef struct {
   uint8_t *middle;          // last - first rows of the output's width
   size_t middle_stride;     // in bytes, at least 4 × width
   uint8_t *out;             // height × width × 3, R, G, B
+  size_t out_stride;        // in bytes, at least 3 × width
 } winnow_resize;
 
 // Resizes rows of the input along x into r->middle. row is the first one's number.

@@ -274,7 +274,7 @@ def digest(im, name):
 
 
 def main():
-    files, resizes, crops = [], [], []
+    files, resizes, crops, pads = [], [], [], []
     for name, data in pictures().items():
         with open(os.path.join(HERE, name), "wb") as f:
             f.write(data)
@@ -294,11 +294,18 @@ def main():
                 key = f"{name}.crop.{size}.{rw}x{rh}"
                 crops.append({"file": name, "exif": exif, "filter": "bicubic", "shortest": size, "width": rw, "height": rh,
                               "rgb": digest(shortest(im, size, rh, rw, Image.BICUBIC), key)})
+        if name in ("scene.png", "tall.png", "rgb-420.jpg", "exif-6.jpg", "rgba.png", "l.bmp", "line.png"):
+            for rh, rw in ((64, 64), (32, 50), (51, 30), (29, 37), (224, 224)):
+                for how in ("bicubic", "nearest"):
+                    key = f"{name}.pad.{how}.{rw}x{rh}"
+                    pad = ImageOps.pad(im, (rw, rh), FILTERS[how], color=(114, 5, 250))
+                    pads.append({"file": name, "exif": exif, "filter": how, "letterbox": [114, 5, 250], "width": rw, "height": rh,
+                                 "rgb": digest(pad, key)})
     blend = Image.fromarray(np.stack([np.tile(np.arange(256, dtype=np.uint8), (256, 1))] * 3 + [np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, 256))], 2))
     white = Image.new("RGBA", blend.size, (255, 255, 255, 255))
     white.alpha_composite(blend)
     with open(os.path.join(HERE, "expected.json"), "w") as f:
-        json.dump({"size": SIZE, "blend": digest(white.convert("RGB"), "blend"), "files": files, "resizes": resizes, "crops": crops}, f, indent=0)
+        json.dump({"size": SIZE, "blend": digest(white.convert("RGB"), "blend"), "files": files, "resizes": resizes, "crops": crops, "pads": pads}, f, indent=0)
         f.write("\n")
 
 
