@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"winnow/models/internal/proto"
 )
 
 // Types of pieces in a SentencePiece model.
@@ -33,44 +35,11 @@ type spModel struct {
 	norm         normalizer
 }
 
-// fields calls fn with each field of a protobuf message: v holds numbers, b bytes.
-func fields(msg []byte, fn func(num protowire.Number, v uint64, b []byte) error) error {
-	for len(msg) > 0 {
-		num, kind, n := protowire.ConsumeTag(msg)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		msg = msg[n:]
-		var v uint64
-		var b []byte
-		switch kind {
-		case protowire.VarintType:
-			v, n = protowire.ConsumeVarint(msg)
-		case protowire.Fixed32Type:
-			var w uint32
-			w, n = protowire.ConsumeFixed32(msg)
-			v = uint64(w)
-		case protowire.BytesType:
-			b, n = protowire.ConsumeBytes(msg)
-		default:
-			n = protowire.ConsumeFieldValue(num, kind, msg)
-		}
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		msg = msg[n:]
-		if err := fn(num, v, b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // readSentencePiece reads a .model file.
 func readSentencePiece(data []byte) (*spModel, error) {
 	m := &spModel{kind: 1, bos: "<s>", eos: "</s>"}
 	m.norm.addDummyPrefix, m.norm.removeExtra, m.norm.escape = true, true, true
-	err := fields(data, func(num protowire.Number, _ uint64, b []byte) error {
+	err := proto.Walk(data, func(num protowire.Number, _ uint64, b []byte) error {
 		switch num {
 		case 1:
 			return m.readPiece(b)
@@ -96,7 +65,7 @@ func readSentencePiece(data []byte) (*spModel, error) {
 
 func (m *spModel) readPiece(msg []byte) error {
 	p := piece{kind: pieceNormal}
-	err := fields(msg, func(num protowire.Number, v uint64, b []byte) error {
+	err := proto.Walk(msg, func(num protowire.Number, v uint64, b []byte) error {
 		switch num {
 		case 1:
 			p.text = string(b)
@@ -112,7 +81,7 @@ func (m *spModel) readPiece(msg []byte) error {
 }
 
 func (m *spModel) readTrainer(msg []byte) error {
-	return fields(msg, func(num protowire.Number, v uint64, b []byte) error {
+	return proto.Walk(msg, func(num protowire.Number, v uint64, b []byte) error {
 		switch num {
 		case 3:
 			m.kind = v
@@ -130,7 +99,7 @@ func (m *spModel) readTrainer(msg []byte) error {
 }
 
 func (m *spModel) readNormalizer(msg []byte) error {
-	return fields(msg, func(num protowire.Number, v uint64, b []byte) error {
+	return proto.Walk(msg, func(num protowire.Number, v uint64, b []byte) error {
 		switch num {
 		case 2:
 			return m.norm.setMap(b)
