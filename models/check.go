@@ -24,15 +24,24 @@ func (s *Spec) check(d *decoder) {
 		d.wrong("name", "use letters, digits, '.', '-' and '_'", "name is %q", s.Name)
 	}
 	oneOf(d, "kind", s.Kind, Image, Text)
-	d.checkFile("model", s.Model.File, &s.Model.SHA256)
+	s.checkFile(d, "model", s.Model.File, &s.Model.SHA256)
 	s.checkInputs(d)
 	if s.Output == "" {
 		d.wrong("output", "name the model's output tensor", "output is missing")
 	}
-	oneOf(d, "pooling", s.Pooling, PoolNone, PoolCLS, PoolMean)
+	oneOf(d, "pooling", s.Pooling, PoolNone, PoolCLS, PoolMean, PoolLast)
 	oneOf(d, "normalize", s.Normalize, "l2", "none")
 	if s.Dim < 1 || s.Dim > 1<<16 {
 		d.wrong("dim", "write the length of the model's vectors", "dim is %d", s.Dim)
+	}
+	if s.OutputDim < s.Dim || s.OutputDim > 1<<16 {
+		d.wrong("output_dim", "write the length of the model's output, of which the first dim numbers are taken, or leave it out", "output_dim is %d, dim is %d", s.OutputDim, s.Dim)
+	}
+	if s.TextTower != "" && s.Kind == Text {
+		d.wrong("text_tower", "remove it; the image spec names its text tower", "text_tower in a spec of kind text")
+	}
+	if strings.ContainsAny(s.Get, "\r\n") {
+		d.wrong("get", "write one line", "get has several lines")
 	}
 	if s.Batch.CPU < 1 || s.Batch.GPU < 1 || s.Batch.CPU > 4096 || s.Batch.GPU > 4096 {
 		d.wrong("batch", "sizes are 1 to 4096", "batch has a size of %d or %d", s.Batch.CPU, s.Batch.GPU)
@@ -48,24 +57,26 @@ func (s *Spec) check(d *decoder) {
 		s.Image.check(d)
 	}
 	if s.Text != nil {
-		s.Text.check(d)
+		s.Text.check(s, d)
 	}
 }
 
-// checkFile checks a file and its hash.
-func (d *decoder) checkFile(path, file string, sum *string) {
+// checkFile checks a file and its hash, and notes where there is none.
+func (s *Spec) checkFile(d *decoder, path, file string, sum *string) {
 	if file == "" {
 		d.wrong(join(path, "file"), "name the file; it is looked for beside the spec first", "%s.file is missing", path)
 	}
-	if !sha256Form.MatchString(*sum) {
-		d.wrong(join(path, "sha256"), "write the 64 digits that sha256sum prints for the file", "%s.sha256 is %q", path, *sum)
+	if _, there := d.places[join(path, "sha256")]; !there {
+		s.unpinned = append(s.unpinned, Pin{Field: path})
+	} else if !sha256Form.MatchString(*sum) {
+		d.wrong(join(path, "sha256"), "write the 64 digits that sha256sum prints for the file, or leave it out", "%s.sha256 is %q", path, *sum)
 	}
 	*sum = strings.ToLower(*sum)
 }
 
 func (s *Spec) checkInputs(d *decoder) {
 	allowed := map[Role][]string{
-		RoleImage: {"float32"}, RoleIDs: {"int64", "int32"}, RoleMask: {"int64", "int32", "float32"}, RoleTypeIDs: {"int64", "int32"},
+		RoleImage: {"float32", "float16"}, RoleIDs: {"int64", "int32"}, RoleMask: {"int64", "int32", "float32"}, RoleTypeIDs: {"int64", "int32"},
 	}
 	roles, need := []Role{RoleIDs, RoleMask, RoleTypeIDs}, RoleIDs
 	switch s.Kind {
@@ -102,7 +113,7 @@ func (p *Picture) check(d *decoder) {
 	if p.Size.Height == 0 {
 		d.wrong("image.size", "write the height and width that the model takes", "image.size is missing")
 	}
-	oneOf(d, "image.fit", p.Fit, "squash", "crop")
+	oneOf(d, "image.fit", p.Fit, "squash", "crop", "letterbox")
 	oneOf(d, "image.filter", p.Filter, image.Filters...)
 	oneOf(d, "image.layout", p.Layout, "nchw", "nhwc")
 	oneOf(d, "image.channels", p.Channels, "rgb", "bgr")
@@ -112,10 +123,19 @@ func (p *Picture) check(d *decoder) {
 	switch {
 	case p.Fit == "crop" && p.Shortest < side:
 		d.wrong("image.shortest", "the crop cannot be larger than what it is cut from", "image.shortest is %d, image.size needs %d", p.Shortest, side)
-	case p.Fit == "squash" && p.Shortest != 0:
-		d.wrong("image.shortest", "write fit: crop, or remove it", "image.shortest has no meaning with fit: squash")
+	case p.Fit != "crop" && p.Shortest != 0:
+		d.wrong("image.shortest", "write fit: crop, or remove it", "image.shortest has no meaning with fit: %s", p.Fit)
 	case side > 1<<12 || p.Shortest > 1<<12:
 		d.wrong("image.size", "sides are at most 4096", "image.size is too large")
+	}
+	if _, there := d.places["image.fill"]; there && p.Fit != "letterbox" {
+		d.wrong("image.fill", "write fit: letterbox, or remove it", "image.fill has no meaning with fit: %s", p.Fit)
+	}
+	for _, v := range p.Fill {
+		if v != float64(uint8(min(max(v, 0), 255))) { // NaN too
+			d.wrong("image.fill", "write whole numbers from 0 to 255: red, green, blue", "image.fill has %v", v)
+			break
+		}
 	}
 	finite := func(path string, v float64, zero bool) {
 		if math.IsNaN(v) || math.IsInf(v, 0) || v == 0 && !zero {
@@ -129,14 +149,24 @@ func (p *Picture) check(d *decoder) {
 	}
 }
 
-func (w *Words) check(d *decoder) {
-	oneOf(d, "text.tokenizer.kind", w.Tokenizer.Kind, "sentencepiece")
-	d.checkFile("text.tokenizer", w.Tokenizer.File, &w.Tokenizer.SHA256)
+func (w *Words) check(s *Spec, d *decoder) {
+	oneOf(d, "text.tokenizer.kind", w.Tokenizer.Kind, "sentencepiece", "huggingface")
+	s.checkFile(d, "text.tokenizer", w.Tokenizer.File, &w.Tokenizer.SHA256)
+	if w.Tokenizer.Kind == "huggingface" {
+		for _, key := range []string{"text.bos", "text.eos"} {
+			if _, there := d.places[key]; there {
+				d.wrong(key, "remove it", "%s is for sentencepiece; a tokenizer.json says itself which special tokens it adds", key)
+			}
+		}
+	}
 	if w.MaxTokens < 3 || w.MaxTokens > 1<<16 {
 		d.wrong("text.max_tokens", "write how many tokens the model takes, 3 to 65536", "text.max_tokens is %d", w.MaxTokens)
 	}
 	if w.PadID < 0 {
 		d.wrong("text.pad_id", "ids are 0 or more", "text.pad_id is %d", w.PadID)
+	}
+	if w.PadTo != 0 && (w.PadTo < w.MaxTokens || w.PadTo > 1<<16) {
+		d.wrong("text.pad_to", "write text.max_tokens or more, or 0 to pad to the longest of a batch", "text.pad_to is %d, text.max_tokens %d", w.PadTo, w.MaxTokens)
 	}
 }
 
@@ -147,21 +177,42 @@ func (s *Spec) hash() string {
 	o := object{
 		"format": 1, "model": s.Model.SHA256, "output": s.Output, "pooling": s.Pooling, "normalize": s.Normalize, "dim": s.Dim,
 	}
+	// Fields that came later count where they are not left at their default.
+	if s.OutputDim != s.Dim {
+		o["output_dim"] = s.OutputDim
+	}
+	if s.BatchDependent {
+		o["batch_dependent"] = true
+	}
 	inputs := object{}
 	for _, in := range s.Inputs {
 		inputs[in.Name] = object{"role": in.Role, "dtype": in.DType}
 	}
 	o["inputs"] = inputs
 	if p := s.Image; p != nil {
-		o["image"] = object{
+		picture := object{
 			"decoder": image.Generation, "height": p.Size.Height, "width": p.Size.Width, "fit": p.Fit, "shortest": p.Shortest, "filter": p.Filter,
 			"divide": p.Divide, "mean": p.Mean, "std": p.Std, "layout": p.Layout, "channels": p.Channels, "alpha": p.Alpha, "exif": p.EXIF, "decode": p.Decode,
 		}
+		if p.Fill != (Channels{}) {
+			picture["fill"] = p.Fill
+		}
+		o["image"] = picture
 	}
 	if w := s.Text; w != nil {
-		o["text"] = object{
+		words := object{
 			"tokenizer": w.Tokenizer.Kind, "vocabulary": w.Tokenizer.SHA256, "max_tokens": w.MaxTokens, "bos": w.BOS, "eos": w.EOS, "prefix": w.Prefix, "pad_id": w.PadID,
 		}
+		if w.PadTo != 0 {
+			words["pad_to"] = w.PadTo
+		}
+		if w.Lowercase {
+			words["lowercase"] = true
+		}
+		if w.RemovePunctuation {
+			words["remove_punctuation"] = true
+		}
+		o["text"] = words
 	}
 	b, err := json.Marshal(o) // keys in order
 	if err != nil {

@@ -29,7 +29,7 @@ func (s *Spec) find(file string) (string, error) {
 		if isFile(file) {
 			return file, nil
 		}
-		return "", fmt.Errorf("model %s: there is no file %s", s.Name, file)
+		return "", fmt.Errorf("model %s: there is no file %s%s", s.Name, file, s.howToGet("; "))
 	}
 	dirs := s.folders()
 	for _, dir := range dirs {
@@ -41,7 +41,18 @@ func (s *Spec) find(file string) (string, error) {
 	if s.path != "" {
 		fix = "put it beside the spec " + s.path
 	}
+	if s.Get != "" {
+		fix = s.howToGet("")
+	}
 	return "", fmt.Errorf("model %s: its file %s is not there; %s. Looked in %s", s.Name, file, fix, strings.Join(dirs, ", "))
+}
+
+// howToGet is what the spec says of getting its files, after some words.
+func (s *Spec) howToGet(before string) string {
+	if s.Get == "" {
+		return ""
+	}
+	return before + "to get it: " + s.Get
 }
 
 func (s *Spec) folders() []string {
@@ -94,6 +105,40 @@ func (s *Spec) files() []File {
 	return list
 }
 
+// pin takes the hashes of the files that the spec states none of, and with them
+// the fingerprint. All that is missing is in the error, at its place in the spec.
+func (s *Spec) pin() error {
+	var errs []error
+	for i := range s.unpinned {
+		p, file, sum := &s.unpinned[i], s.Model.File, &s.Model.SHA256
+		if p.Field != "model" {
+			file, sum = s.Text.Tokenizer.File, &s.Text.Tokenizer.SHA256
+		}
+		path, err := s.find(file)
+		if err == nil {
+			*sum, err = hashOf(path, false)
+		}
+		p.SHA256 = *sum
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	s.fingerprint = s.hash()
+	return nil
+}
+
+// Installed reports whether all files of the spec are there. Their hashes are not
+// looked at.
+func (s *Spec) Installed() bool {
+	for _, f := range s.files() {
+		if _, err := s.find(f.File); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // locate finds all files and makes sure that they have their hashes. anew takes
 // the hashes again where they are remembered. All that is wrong is in the error.
 func (s *Spec) locate(anew bool) (paths []string, err error) {
@@ -120,32 +165,43 @@ type remembered struct {
 	SHA256  string    `json:"sha256"`
 }
 
-// verify makes sure that a file has the hash that its spec names. The hash is
-// remembered in the user's cache while size and time stay the same, so that a
-// large model is not read twice at every start.
+// verify makes sure that a file has the hash that its spec names.
 func verify(path, want string, anew bool) error {
+	got, err := hashOf(path, anew)
+	if err != nil || got == want {
+		return err
+	}
+	if !anew { // what is remembered may be of a file that was changed and dated back
+		if got, err = hashOf(path, true); err != nil || got == want {
+			return err
+		}
+	}
+	return fmt.Errorf("%s has sha256 %s, its spec says %s; it is damaged or another version: run make setup, or correct the spec", path, got, want)
+}
+
+// hashOf takes a file's hash. It is remembered in the user's cache while size and
+// time stay the same, so that a large model is not read at every start; anew takes
+// it again all the same.
+func hashOf(path string, anew bool) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	memo := memoPath(path)
 	var m remembered
 	if raw, err := os.ReadFile(memo); err == nil && !anew && json.Unmarshal(raw, &m) == nil &&
-		m.Size == info.Size() && m.ModTime.Equal(info.ModTime()) && m.SHA256 == want {
-		return nil
+		m.Size == info.Size() && m.ModTime.Equal(info.ModTime()) && sha256Form.MatchString(m.SHA256) {
+		return m.SHA256, nil
 	}
 	got, err := hashFile(path)
 	if err != nil {
-		return err
-	}
-	if got != want {
-		return fmt.Errorf("%s has sha256 %s, its spec says %s; it is damaged or another version: run make setup, or correct the spec", path, got, want)
+		return "", err
 	}
 	// A file that has just been written may change again within the clock's tick.
 	if time.Since(info.ModTime()) > 2*time.Second {
 		remember(memo, remembered{info.Size(), info.ModTime(), got})
 	}
-	return nil
+	return got, nil
 }
 
 // remember writes a memo. It is a cache: a failure costs time only.

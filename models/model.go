@@ -93,6 +93,7 @@ func (m *Model) setImage(l image.Limits) (err error) {
 	p := m.spec.Image
 	m.decoder, err = image.NewDecoder(image.Options{
 		Height: p.Size.Height, Width: p.Size.Width, Crop: p.Fit == "crop", Shortest: p.Shortest, Filter: p.Filter,
+		Letterbox: p.Fit == "letterbox", Fill: [3]uint8{uint8(p.Fill[0]), uint8(p.Fill[1]), uint8(p.Fill[2])},
 		EXIF: p.EXIF, DropAlpha: p.Alpha == "drop", Fast: p.Decode == "fast",
 	}, l)
 	// In single precision and in this order, as numpy and torchvision do it.

@@ -28,7 +28,7 @@ const (
 type Role string
 
 const (
-	RoleImage   Role = "image"    // pixels, float32
+	RoleImage   Role = "image"    // pixels
 	RoleIDs     Role = "ids"      // token ids
 	RoleMask    Role = "mask"     // 1 for a token, 0 for padding
 	RoleTypeIDs Role = "type_ids" // all 0
@@ -41,6 +41,7 @@ const (
 	PoolNone Pooling = "none" // the output is the vector
 	PoolCLS  Pooling = "cls"  // the first one
 	PoolMean Pooling = "mean" // the mean over the mask, or of all
+	PoolLast Pooling = "last" // the last one where the mask is 1, or of all
 )
 
 // Spec describes a model. Specs come from Load and are not changed after.
@@ -48,39 +49,57 @@ type Spec struct {
 	Name    string `yaml:"name"`    // letters, digits, - and _; the folder below .deps/models
 	Licence string `yaml:"licence"` // of the weights
 	Source  string `yaml:"source"`  // where they come from
+	Get     string `yaml:"get"`     // one line that says how to get files that are not there
 	Kind    Kind   `yaml:"kind"`
 
 	Model     File     `yaml:"model"`  // ONNX
 	Inputs    []Input  `yaml:"inputs"` // all of the model's inputs
-	Output    string   `yaml:"output"` // name of the output tensor
+	Output    string   `yaml:"output"` // any tensor of the graph: the model is cut there
 	Pooling   Pooling  `yaml:"pooling"`
-	Normalize string   `yaml:"normalize"` // l2 or none
-	Dim       int      `yaml:"dim"`       // length of a vector
+	Normalize string   `yaml:"normalize"`  // l2 or none
+	Dim       int      `yaml:"dim"`        // length of a vector
+	OutputDim int      `yaml:"output_dim"` // of the model's; the first dim numbers of it are the vector (Matryoshka)
 	Image     *Picture `yaml:"image"`     // what is done to pictures
 	Text      *Words   `yaml:"text"`      // what is done to texts
 	Batch     Batch    `yaml:"batch"`
 
+	// BatchDependent says that the model's rows depend on their batch mates, as
+	// those of dynamically quantised models do. Every row then runs alone, so that
+	// vectors do not. Without it such a model is refused.
+	BatchDependent bool `yaml:"batch_dependent"`
+	// TextTower names the text spec of an image spec's space, by which texts find
+	// pictures. It is no part of the fingerprint.
+	TextTower string `yaml:"text_tower"`
+
 	path        string // of the file; "" for a shipped spec
+	unpinned    []Pin  // what the spec names no hash for
 	fingerprint string
+}
+
+// Pin is a file whose hash the spec does not state.
+type Pin struct {
+	Field  string // of the spec: model, or text.tokenizer
+	SHA256 string // what the file has; "" before it was looked at
 }
 
 // File is a file that a spec needs.
 type File struct {
 	File   string `yaml:"file"`   // a name, or a path relative to the spec
-	SHA256 string `yaml:"sha256"` // 64 hexadecimal digits
+	SHA256 string `yaml:"sha256"` // 64 hexadecimal digits; left out, the file's own is taken
 }
 
 // Input is one of a model's inputs.
 type Input struct {
 	Name  string `yaml:"name"`
 	Role  Role   `yaml:"role"`
-	DType string `yaml:"dtype"` // float32, int64 or int32
+	DType string `yaml:"dtype"` // float32, float16, int64 or int32
 }
 
 // Picture is what happens to a picture before the model sees it.
 type Picture struct {
 	Size     Size         `yaml:"size"`     // of the model's input
-	Fit      string       `yaml:"fit"`      // squash into the size, or shortest side and centre crop
+	Fit      string       `yaml:"fit"`      // squash into the size, crop (shortest side, then the centre), or letterbox (all of it, between bars)
+	Fill     Channels     `yaml:"fill"`     // letterbox: colour of the bars, 0 to 255
 	Shortest int          `yaml:"shortest"` // crop: length of the shorter side before the crop
 	Filter   image.Filter `yaml:"filter"`
 	Divide   float64      `yaml:"divide"` // every value is divided by it, then
@@ -101,11 +120,15 @@ type Words struct {
 	EOS       bool      `yaml:"eos"`        // add the end id
 	Prefix    string    `yaml:"prefix"`     // before every text, such as "query: "
 	PadID     int       `yaml:"pad_id"`     // where the mask is 0
+	PadTo     int       `yaml:"pad_to"`     // tokens that every text is padded to, for models without a mask; 0: the batch's longest
+
+	Lowercase         bool `yaml:"lowercase"`          // as Python's str.lower, before the prefix is put
+	RemovePunctuation bool `yaml:"remove_punctuation"` // ASCII's, and collapse white space, before the prefix is put
 }
 
 // Tokenizer is a tokenizer's file.
 type Tokenizer struct {
-	Kind   string `yaml:"kind"` // sentencepiece
+	Kind   string `yaml:"kind"` // sentencepiece, or huggingface: a tokenizer.json
 	File   string `yaml:"file"`
 	SHA256 string `yaml:"sha256"`
 }
@@ -168,9 +191,23 @@ func Shipped() []string {
 }
 
 // Load reads a spec: a shipped one by its name, or a user's own by the path of its
-// YAML file. Problems of the spec come all at once as a *pipeline.UsageError. The
-// model's files are not touched.
+// YAML file. Problems of the spec come all at once as a *pipeline.UsageError. Of the
+// model's files only those are touched that the spec states no hash of: theirs is
+// taken, for the fingerprint.
 func Load(nameOrPath string) (*Spec, error) {
+	s, err := Describe(nameOrPath)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.pin(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Describe reads a spec as Load does and touches no file of the model. Where the
+// spec states no hash of a file, it has no fingerprint.
+func Describe(nameOrPath string) (*Spec, error) {
 	ext := filepath.Ext(nameOrPath)
 	if ext != ".yaml" && ext != ".yml" && !strings.ContainsRune(nameOrPath, filepath.Separator) {
 		data, err := shipped.ReadFile("specs/" + nameOrPath + ".yaml")
@@ -205,8 +242,30 @@ func parse(file, path string, data []byte) (*Spec, error) {
 		slices.SortStableFunc(d.problems, func(a, b pipeline.Problem) int { return a.Line*1000 + a.Column - b.Line*1000 - b.Column })
 		return nil, &pipeline.UsageError{Problems: d.problems}
 	}
-	s.fingerprint = s.hash()
+	if len(s.unpinned) == 0 {
+		s.fingerprint = s.hash()
+	}
 	return s, nil
+}
+
+// Tower loads the spec that TextTower names, or returns nil where there is none. A
+// path in a user's own spec is relative to it.
+func (s *Spec) Tower() (*Spec, error) {
+	if s.TextTower == "" {
+		return nil, nil
+	}
+	name := strings.TrimPrefix(s.TextTower, "file://")
+	if ext := filepath.Ext(name); s.path != "" && !filepath.IsAbs(name) && (ext == ".yaml" || ext == ".yml") {
+		name = filepath.Join(filepath.Dir(s.path), name)
+	}
+	t, err := Load(name)
+	if err != nil {
+		return nil, fmt.Errorf("text tower of model %s: %w", s.Name, err)
+	}
+	if t.Kind != Text || t.Dim != s.Dim {
+		return nil, pipeline.Usagef("model %s: its text_tower %s is of kind %s with vectors of %d numbers, it must be of kind text with %d", s.Name, s.TextTower, t.Kind, t.Dim, s.Dim)
+	}
+	return t, nil
 }
 
 func (s *Spec) setDefaults() {
@@ -219,6 +278,9 @@ func (s *Spec) setDefaults() {
 		s.Pooling = PoolNone
 	}
 	set(&s.Normalize, "l2")
+	if s.OutputDim == 0 {
+		s.OutputDim = s.Dim
+	}
 	for i := range s.Inputs {
 		in := &s.Inputs[i]
 		if in.Role == RoleImage {
@@ -256,8 +318,12 @@ func (s *Spec) setDefaults() {
 }
 
 // Fingerprint is 16 hexadecimal digits that change with everything that can
-// change a vector, and with nothing else.
+// change a vector, and with nothing else. A spec from Describe may have none.
 func (s *Spec) Fingerprint() string { return s.fingerprint }
+
+// Unpinned lists the files whose hash the spec does not state, with the hashes that
+// Load took.
+func (s *Spec) Unpinned() []Pin { return slices.Clone(s.unpinned) }
 
 // Normalized reports whether vectors have length 1.
 func (s *Spec) Normalized() bool { return s.Normalize == "l2" }
@@ -274,6 +340,8 @@ func (s *Spec) WithDecode(mode string) (*Spec, error) {
 	c, p := *s, *s.Image
 	p.Decode = mode
 	c.Image = &p
-	c.fingerprint = c.hash()
+	if c.fingerprint != "" {
+		c.fingerprint = c.hash()
+	}
 	return &c, nil
 }

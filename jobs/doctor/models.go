@@ -19,7 +19,14 @@ const modelGroup = "models"
 
 // modelChecks tries every model of the config, or those that winnow brings.
 func modelChecks(ctx context.Context, cfg *configs.Config) []Check {
-	names, device := models.Shipped(), "auto"
+	var names []string
+	device := "auto"
+	for _, name := range models.Shipped() {
+		// Weights that make setup does not bring need not be here.
+		if s, err := models.Describe(name); err != nil || len(s.Unpinned()) == 0 || s.Installed() {
+			names = append(names, name)
+		}
+	}
 	if cfg != nil {
 		names, device = nil, cfg.Device
 		seen := map[string]bool{}

@@ -44,7 +44,7 @@ type Model struct {
 	Kind        string `json:"kind"`
 	Dim         int    `json:"dim"`
 	Licence     string `json:"licence"`
-	Fingerprint string `json:"fingerprint"`
+	Fingerprint string `json:"fingerprint,omitempty"` // "" where it depends on files that are not here
 }
 
 // Info is what `winnow version` says.
@@ -92,9 +92,14 @@ func collect(ctx context.Context, version string) (*Info, error) {
 		}
 	}
 	for _, name := range models.Shipped() {
-		s, err := models.Load(name)
+		s, err := models.Describe(name)
 		if err != nil {
 			return nil, err // a shipped spec is part of the program
+		}
+		if s.Fingerprint() == "" && s.Installed() { // it depends on the files
+			if s, err = models.Load(name); err != nil {
+				return nil, err
+			}
 		}
 		v.Models = append(v.Models, Model{s.Name, string(s.Kind), s.Dim, s.Licence, s.Fingerprint()})
 	}
@@ -173,7 +178,11 @@ func (v *Info) Print(out io.Writer) {
 	tw.Flush()
 	fmt.Fprintf(out, "\nmodels\n")
 	for _, m := range v.Models {
-		fmt.Fprintf(tw, "  %s\t%s → %d numbers\t%s\tfingerprint %s\n", m.Name, m.Kind, m.Dim, m.Licence, m.Fingerprint)
+		fingerprint := "fingerprint " + m.Fingerprint
+		if m.Fingerprint == "" {
+			fingerprint = "not installed"
+		}
+		fmt.Fprintf(tw, "  %s\t%s → %d numbers\t%s\t%s\n", m.Name, m.Kind, m.Dim, m.Licence, fingerprint)
 	}
 	tw.Flush()
 }

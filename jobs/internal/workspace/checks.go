@@ -29,7 +29,7 @@ func Checks(ctx context.Context) (list []configs.Check, done func(), err error) 
 }
 
 func model(name string) (configs.Model, error) {
-	s, err := models.Load(name)
+	s, err := models.Describe(name)
 	if err != nil {
 		return configs.Model{}, err
 	}
