@@ -1,18 +1,12 @@
 package text
 
-import (
-	"bytes"
-	"encoding/binary"
-	"errors"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // normalizer is SentencePiece's: characters are replaced by a map that the model
 // carries, and spaces become ▁.
 type normalizer struct {
-	darts        []uint32 // the map's keys, a double array in the format of darts-clone
-	replacements []byte   // the map's values, each ended by a zero byte
-	user         *trie    // pieces that are kept as they are, or nil
+	chars *charMap // nil: none
+	user  *trie    // pieces that are kept as they are, or nil
 
 	addDummyPrefix   bool
 	removeExtra      bool
@@ -25,29 +19,6 @@ type normalizer struct {
 }
 
 const space = "\u2581"
-
-// setMap takes the map as it stands in a model.
-func (n *normalizer) setMap(blob []byte) error {
-	if len(blob) == 0 {
-		return nil
-	}
-	if len(blob) < 4 {
-		return errors.New("the character map is cut")
-	}
-	size := int(binary.LittleEndian.Uint32(blob))
-	if size%4 != 0 || size >= len(blob)-4 || size == 0 {
-		return errors.New("the character map is damaged")
-	}
-	n.darts = make([]uint32, size/4)
-	for i := range n.darts {
-		n.darts[i] = binary.LittleEndian.Uint32(blob[4+4*i:])
-	}
-	n.replacements = blob[4+size:]
-	if n.replacements[len(n.replacements)-1] != 0 {
-		return errors.New("the character map is damaged")
-	}
-	return nil
-}
 
 // init finds the plain characters. Call it when all else is set.
 func (n *normalizer) init() {
@@ -62,63 +33,24 @@ func (n *normalizer) isPlain(c byte) bool {
 			return false
 		}
 	}
-	if n.darts == nil {
+	if n.chars == nil {
 		return true
 	}
-	pos, ok := n.dartsStep(dartsOffset(n.darts[0]), c)
+	m := n.chars
+	pos, ok := m.step(dartsOffset(m.darts[0]), c)
 	if !ok {
 		return true
 	}
-	unit := n.darts[pos]
-	if unit>>8&1 == 1 {
+	unit := m.darts[pos]
+	if dartsEnds(unit) {
 		return false
 	}
 	for d := range byte(128) {
-		if _, ok := n.dartsStep(pos^dartsOffset(unit), d); ok {
+		if _, ok := m.step(pos^dartsOffset(unit), d); ok {
 			return false
 		}
 	}
 	return true
-}
-
-func dartsOffset(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
-
-// dartsStep goes from the offset of a node to its child for byte c.
-func (n *normalizer) dartsStep(node uint32, c byte) (uint32, bool) {
-	pos := node ^ uint32(c)
-	if pos >= uint32(len(n.darts)) || n.darts[pos]&(1<<31|0xff) != uint32(c) {
-		return 0, false
-	}
-	return pos, true
-}
-
-// lookup returns the longest key at the front of s and its replacement; length 0
-// where there is none.
-func (n *normalizer) lookup(s string) (replacement []byte, length int) {
-	if n.darts == nil {
-		return nil, 0
-	}
-	value := uint32(0)
-	node := dartsOffset(n.darts[0])
-	for i := 0; i < len(s); i++ {
-		pos, ok := n.dartsStep(node, s[i])
-		if !ok {
-			break
-		}
-		unit := n.darts[pos]
-		node = pos ^ dartsOffset(unit)
-		if unit>>8&1 == 1 && node < uint32(len(n.darts)) {
-			value, length = n.darts[node]&(1<<31-1), i+1
-		}
-	}
-	if length == 0 {
-		return nil, 0
-	}
-	if int(value) >= len(n.replacements) {
-		return nil, 0
-	}
-	r := n.replacements[value:]
-	return r[:bytes.IndexByte(r, 0)], length
 }
 
 // prefix normalises the character, or the rule's key, at the front of s. The
@@ -139,8 +71,10 @@ func (n *normalizer) prefix(s string, fresh []byte) (out []byte, used int) {
 			return append(fresh, s[:longest]...), longest
 		}
 	}
-	if r, used := n.lookup(s); used > 0 {
-		return r, used
+	if n.chars != nil {
+		if r, used := n.chars.longest(s); used > 0 {
+			return r, used
+		}
 	}
 	r, used := utf8.DecodeRuneInString(s)
 	if r == utf8.RuneError && used == 1 {

@@ -102,7 +102,11 @@ func (m *spModel) readNormalizer(msg []byte) error {
 	return proto.Walk(msg, func(num protowire.Number, v uint64, b []byte) error {
 		switch num {
 		case 2:
-			return m.norm.setMap(b)
+			if len(b) > 0 {
+				var err error
+				m.norm.chars, err = newCharMap(b)
+				return err
+			}
 		case 3:
 			m.norm.addDummyPrefix = v != 0
 		case 4:

@@ -34,6 +34,17 @@ func (t *trie) step(u uint64, c byte) (uint64, bool) {
 
 func (t *trie) root() uint64 { return t.units[0] }
 
+// find returns the number of a key, or -1.
+func (t *trie) find(key []byte) int32 {
+	u, ok := t.root(), true
+	for _, c := range key {
+		if u, ok = t.step(u, c); !ok {
+			return -1
+		}
+	}
+	return unitValue(u)
+}
+
 type trieKey struct {
 	key   string
 	value int32

@@ -171,9 +171,8 @@ func TestLongTextsCostNoMore(t *testing.T) {
 	if n := len(u.Encode(noise, nil)); n > 512 {
 		t.Errorf("%d tokens", n)
 	}
-	s := u.scratch.Get().(*scratch)
-	if cap(s.best) > 16<<20 {
-		t.Errorf("room for %d places is kept", cap(s.best))
+	if room, _ := u.lattice.rooms.Get().(*[]node[float32]); room != nil && cap(*room) > 2*keep {
+		t.Errorf("room for %d places is kept", cap(*room))
 	}
 }
 
@@ -271,6 +270,45 @@ func TestTrie(t *testing.T) {
 	}
 	if full := float64(20000) / float64(len(tr.units)); full < 0.05 {
 		t.Errorf("%d units for 20,000 keys", len(tr.units))
+	}
+}
+
+// TestHFLattice: expectations worked out by hand from the library's algorithm.
+func TestHFLattice(t *testing.T) {
+	vocab := []scored{{"<unk>", 0}, {"a", -1}, {"b", -2}, {"ab", -2.5}, {"bc", -1.5}, {"<0xC3>", -9}, {"<0xA9>", -9}, {"x", -1}, {"x", -20}}
+	plain, err := newHFLattice(vocab, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fallback, err := newHFLattice(vocab, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		l    *lattice[float64]
+		text string
+		want []int64
+	}{
+		{plain, "", nil},
+		{plain, "ab", []int64{3}},
+		{plain, "abc", []int64{1, 4}},
+		{plain, "aéüb", []int64{1, 0, 2}},
+		{plain, "xa", []int64{8, 1}},
+		{plain, "<unk>é", []int64{0}},
+		{fallback, "aéb", []int64{1, 5, 6, 2}},
+		{fallback, "éü", []int64{0}}, // no piece <0xBC>
+		{fallback, "éé", []int64{5, 6, 5, 6}},
+		{fallback, "<unk>", []int64{0}},
+	} {
+		if got := c.l.encode([]byte(c.text), nil); !slices.Equal(got, c.want) {
+			t.Errorf("%q: got %v, want %v", c.text, got, c.want)
+		}
+	}
+	if _, err := newHFLattice(vocab, len(vocab), false); err == nil || !strings.Contains(err.Error(), "unk_id") {
+		t.Errorf("no piece for the unknown: error %v", err)
+	}
+	if _, err := newHFLattice([]scored{{"<unk>", math.NaN()}}, 0, false); err == nil {
+		t.Error("a score that is no number was taken")
 	}
 }
 
