@@ -29,6 +29,7 @@ type Stage struct {
 
 	mu     sync.Mutex
 	loaded map[string]*models.Model // by fingerprint
+	clock  clock
 }
 
 // spec is what a task needs: the rest stands in its input file.
@@ -142,6 +143,8 @@ func (s *Stage) planOne(ctx context.Context, run string, e configs.Embedding, sp
 
 // Do embeds the rows of one task into a shard.
 func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result, error) {
+	s.clock.start()
+	defer s.clock.stop()
 	var sp spec
 	if err := json.Unmarshal(t.Spec, &sp); err != nil {
 		return nil, err
@@ -185,6 +188,7 @@ func (s *Stage) model(ctx context.Context, name, fingerprint string) (*models.Mo
 	if m := s.loaded[fingerprint]; m != nil {
 		return m, nil
 	}
+	defer s.clock.pause()()
 	m, err := s.W.Model(ctx, name)
 	if err != nil {
 		return nil, err
@@ -214,6 +218,7 @@ func (s *Stage) Close() {
 // alone, finds the same rejects, and lists them: the other way round, it would
 // plan the others without them, and make other shards.
 func (s *Stage) Commit(ctx context.Context, p *task.Plan, results []*task.Result) error {
+	defer s.clock.stop()
 	var f facts
 	if err := json.Unmarshal(p.Facts, &f); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/workspace"
@@ -32,8 +33,13 @@ type Summary struct {
 	Tasks    int               `json:"tasks"`
 	Rows     int64             `json:"rows"`
 	Rejected int64             `json:"rejected"`
+	Seconds  float64           `json:"seconds,omitempty"` // of work, where the stage says so: see Timed
 	Rejects  []pipeline.Reject `json:"-"`
 }
+
+// Timed is a stage that knows how long its tasks worked, without the time of
+// planning and loading.
+type Timed interface{ Worked() time.Duration }
 
 // Step names the chosen step.
 func (f Flags) Step() string {
@@ -62,6 +68,9 @@ func Command(ctx context.Context, app *job.App, f Flags, open func(*workspace.Wo
 	sum, err := Run(ctx, w, s, f)
 	if err != nil {
 		return err
+	}
+	if t, ok := s.(Timed); ok {
+		sum.Seconds = t.Worked().Round(time.Microsecond).Seconds()
 	}
 	if err := app.Print(sum, sum.Print); err != nil {
 		return err
