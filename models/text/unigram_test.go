@@ -364,6 +364,41 @@ func BenchmarkUnigram(b *testing.B) {
 	}
 }
 
+// BenchmarkTexts reads what testdata/speed.py wrote to the folder WINNOW_TEXTS.
+func BenchmarkTexts(b *testing.B) {
+	files, _ := filepath.Glob(filepath.Join(os.Getenv("WINNOW_TEXTS"), "*.jsonl"))
+	if os.Getenv("WINNOW_TEXTS") == "" || len(files) == 0 {
+		b.Skip("SKIPPED, no texts are timed: WINNOW_TEXTS names no folder that testdata/speed.py wrote")
+	}
+	u := newUnigram(b, multilingual(b), Options{})
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var lines []string
+		n := 0
+		for l := range bytes.Lines(data) {
+			var s string
+			if err := json.Unmarshal(l, &s); err != nil {
+				b.Fatal(err)
+			}
+			lines = append(lines, s)
+			n += len(s)
+		}
+		b.Run(strings.TrimSuffix(filepath.Base(file), ".jsonl"), func(b *testing.B) {
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			var ids []int64
+			for b.Loop() {
+				for _, s := range lines {
+					ids = u.Encode(s, ids[:0])
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkLoad(b *testing.B) {
 	data := multilingual(b)
 	for b.Loop() {
