@@ -59,8 +59,8 @@ type Spec struct {
 	Normalize string   `yaml:"normalize"`  // l2 or none
 	Dim       int      `yaml:"dim"`        // length of a vector
 	OutputDim int      `yaml:"output_dim"` // of the model's; the first dim numbers of it are the vector (Matryoshka)
-	Image     *Picture `yaml:"image"`     // what is done to pictures
-	Text      *Words   `yaml:"text"`      // what is done to texts
+	Image     *Picture `yaml:"image"`      // what is done to pictures
+	Text      *Words   `yaml:"text"`       // what is done to texts
 	Batch     Batch    `yaml:"batch"`
 
 	// BatchDependent says that the model's rows depend on their batch mates, as
