@@ -28,6 +28,8 @@ const (
 	ReasonTruncated     = "truncated"
 	ReasonCorrupt       = "corrupt"
 	ReasonBadVector     = "bad_vector" // NaN, infinite or all zero
+	ReasonDimension     = "wrong_dimension"
+	ReasonUnknownID     = "unknown_id" // of a vector that belongs to no asset
 	ReasonTimeout       = "timeout"
 	ReasonUnavailable   = "unavailable" // storage kept failing; tried again by the next run
 	ReasonChanged       = "changed"     // the object changed while it was read
