@@ -118,7 +118,7 @@ func (m *Model) setText(path string, l image.Limits) error {
 	if m.maxBytes = l.Bytes; m.maxBytes <= 0 {
 		m.maxBytes = 16 << 20
 	}
-	u, err := text.NewUnigram(data, text.Options{BOS: w.BOS, EOS: w.EOS, MaxTokens: most})
+	u, err := text.NewSentencePiece(data, text.Options{BOS: w.BOS, EOS: w.EOS, MaxTokens: most})
 	if err != nil {
 		return fmt.Errorf("tokenizer %s: %w", path, err)
 	}

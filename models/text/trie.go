@@ -36,13 +36,36 @@ func (t *trie) root() uint64 { return t.units[0] }
 
 // find returns the number of a key, or -1.
 func (t *trie) find(key []byte) int32 {
-	u, ok := t.root(), true
-	for _, c := range key {
+	if u := t.walk(t.root(), key); u != 0 {
+		return unitValue(u)
+	}
+	return -1
+}
+
+// walk follows bytes from a unit; 0 where they lead nowhere.
+func (t *trie) walk(u uint64, path []byte) uint64 {
+	ok := true
+	for _, c := range path {
 		if u, ok = t.step(u, c); !ok {
-			return -1
+			return 0
 		}
 	}
-	return unitValue(u)
+	return u
+}
+
+// longest is the length of the longest key at the front of s, 0 where there is none.
+func (t *trie) longest(s []byte) int {
+	n := 0
+	u, ok := t.root(), true
+	for i := 0; i < len(s); i++ {
+		if u, ok = t.step(u, s[i]); !ok {
+			break
+		}
+		if unitValue(u) >= 0 {
+			n = i + 1
+		}
+	}
+	return n
 }
 
 type trieKey struct {

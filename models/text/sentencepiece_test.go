@@ -93,9 +93,9 @@ func multilingual(t testing.TB) []byte {
 	return data
 }
 
-func newUnigram(t testing.TB, data []byte, o Options) *Unigram {
+func newSP(t testing.TB, data []byte, o Options) *SentencePiece {
 	t.Helper()
-	u, err := NewUnigram(data, o)
+	u, err := NewSentencePiece(data, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func newUnigram(t testing.TB, data []byte, o Options) *Unigram {
 }
 
 func TestEqualsSentencePiece(t *testing.T) {
-	u := newUnigram(t, multilingual(t), Options{BOS: true, EOS: true})
+	u := newSP(t, multilingual(t), Options{BOS: true, EOS: true})
 	rows := readRows(t, "lines.jsonl")
 	if len(rows) < 350 {
 		t.Fatalf("only %d lines", len(rows))
@@ -119,7 +119,7 @@ func TestOtherModelsEqualSentencePiece(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := newUnigram(t, data, Options{BOS: true, EOS: true})
+		u := newSP(t, data, Options{BOS: true, EOS: true})
 		rows := readRows(t, name+".jsonl")
 		if len(rows) < 90 {
 			t.Fatalf("only %d lines", len(rows))
@@ -143,16 +143,16 @@ func small(t testing.TB) []byte {
 
 func TestTruncationKeepsBeginAndEnd(t *testing.T) {
 	long := strings.Repeat("the cat sat on the mat ", 20)
-	whole := newUnigram(t, small(t), Options{BOS: true, EOS: true}).Encode(long, nil)
-	cut := newUnigram(t, small(t), Options{BOS: true, EOS: true, MaxTokens: 10}).Encode(long, nil)
+	whole := newSP(t, small(t), Options{BOS: true, EOS: true}).Encode(long, nil)
+	cut := newSP(t, small(t), Options{BOS: true, EOS: true, MaxTokens: 10}).Encode(long, nil)
 	if want := append(slices.Clone(whole[:9]), whole[len(whole)-1]); !slices.Equal(cut, want) {
 		t.Errorf("cut to %v, want %v", cut, want)
 	}
-	bare := newUnigram(t, small(t), Options{MaxTokens: 10}).Encode(long, []int64{77})
+	bare := newSP(t, small(t), Options{MaxTokens: 10}).Encode(long, []int64{77})
 	if want := append([]int64{77}, whole[1:11]...); !slices.Equal(bare, want) {
 		t.Errorf("appended %v, want %v", bare, want)
 	}
-	short := newUnigram(t, small(t), Options{BOS: true, EOS: true, MaxTokens: len(whole)}).Encode(long, nil)
+	short := newSP(t, small(t), Options{BOS: true, EOS: true, MaxTokens: len(whole)}).Encode(long, nil)
 	if !slices.Equal(short, whole) {
 		t.Error("a text that just fits was cut")
 	}
@@ -162,7 +162,7 @@ func TestTruncationKeepsBeginAndEnd(t *testing.T) {
 // and makes no difference.
 func TestLongTextsCostNoMore(t *testing.T) {
 	o := Options{BOS: true, EOS: true, MaxTokens: 512}
-	u := newUnigram(t, small(t), o)
+	u := newSP(t, small(t), o)
 	long := strings.Repeat("the cat sat on the mät and a dog ", 1<<16)
 	if want := u.Encode(long[:1<<16], nil); !slices.Equal(u.Encode(long, nil), want) {
 		t.Error("the end of a long text changes its beginning")
@@ -171,13 +171,13 @@ func TestLongTextsCostNoMore(t *testing.T) {
 	if n := len(u.Encode(noise, nil)); n > 512 {
 		t.Errorf("%d tokens", n)
 	}
-	if room, _ := u.lattice.rooms.Get().(*[]node[float32]); room != nil && cap(*room) > 2*keep {
+	if room, _ := u.cut.(*lattice[float32]).rooms.Get().(*[]node[float32]); room != nil && cap(*room) > 2*keep {
 		t.Errorf("room for %d places is kept", cap(*room))
 	}
 }
 
 func TestConcurrentEncode(t *testing.T) {
-	u := newUnigram(t, small(t), Options{BOS: true, EOS: true})
+	u := newSP(t, small(t), Options{BOS: true, EOS: true})
 	rows := readRows(t, "bytes.jsonl")
 	var wg sync.WaitGroup
 	for range 8 {
@@ -208,9 +208,9 @@ func modelOf(pieces ...any) []byte {
 }
 
 func TestWrongModelsAreRefused(t *testing.T) {
-	bpe := modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal)
-	trainer := protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.VarintType), 2)
-	bpe = protowire.AppendBytes(protowire.AppendTag(bpe, 2, protowire.BytesType), trainer)
+	words := modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal)
+	trainer := protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.VarintType), 3)
+	words = protowire.AppendBytes(protowire.AppendTag(words, 2, protowire.BytesType), trainer)
 	badMap := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), []byte("\xff\xff\xff\xff12345"))
 	mapped := protowire.AppendBytes(protowire.AppendTag(modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal), 3, protowire.BytesType), badMap)
 	for _, c := range []struct {
@@ -221,14 +221,14 @@ func TestWrongModelsAreRefused(t *testing.T) {
 		{"nothing", "no SentencePiece model", nil, Options{}},
 		{"text", "no SentencePiece model", []byte("hello, this is text"), Options{}},
 		{"cut", "damaged", small(t)[:4000], Options{}},
-		{"BPE", "kind 2 (BPE)", bpe, Options{}},
+		{"words", "kind 3 (WORD)", words, Options{}},
 		{"bad map", "character map", mapped, Options{}},
 		{"no unknown", "no unknown piece", modelOf("a", -1.0, pieceNormal), Options{}},
 		{"twice", "twice", modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal, "a", -2.0, pieceNormal), Options{}},
 		{"no begin", "bos", modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal), Options{BOS: true}},
 		{"no room", "max_tokens", small(t), Options{BOS: true, EOS: true, MaxTokens: 2}},
 	} {
-		_, err := NewUnigram(c.model, c.o)
+		_, err := NewSentencePiece(c.model, c.o)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one about %q", c.name, err, c.want)
 		}
@@ -316,13 +316,13 @@ func FuzzUnigram(f *testing.F) {
 	for _, r := range readRows(f, "bytes.jsonl") {
 		f.Add(r.input(f))
 	}
-	var toks []*Unigram
+	var toks []*SentencePiece
 	for _, name := range []string{"bytes", "user", "spaces", "suffix", "rules"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name+".model"))
 		if err != nil {
 			f.Fatal(err)
 		}
-		toks = append(toks, newUnigram(f, data, Options{BOS: true, EOS: true, MaxTokens: 64}))
+		toks = append(toks, newSP(f, data, Options{BOS: true, EOS: true, MaxTokens: 64}))
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, u := range toks {
@@ -338,14 +338,14 @@ func FuzzModel(f *testing.F) {
 	f.Add(small(f))
 	f.Add(modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal))
 	f.Fuzz(func(t *testing.T, model []byte) {
-		if u, err := NewUnigram(model, Options{}); err == nil {
+		if u, err := NewSentencePiece(model, Options{}); err == nil {
 			u.Encode("a b\u00e9 \xff 熟した the cat", nil)
 		}
 	})
 }
 
 func BenchmarkUnigram(b *testing.B) {
-	u := newUnigram(b, multilingual(b), Options{BOS: true, EOS: true, MaxTokens: 512})
+	u := newSP(b, multilingual(b), Options{BOS: true, EOS: true, MaxTokens: 512})
 	var lines []string
 	n := 0
 	for _, r := range readRows(b, "lines.jsonl") {
@@ -370,7 +370,7 @@ func BenchmarkTexts(b *testing.B) {
 	if os.Getenv("WINNOW_TEXTS") == "" || len(files) == 0 {
 		b.Skip("SKIPPED, no texts are timed: WINNOW_TEXTS names no folder that testdata/speed.py wrote")
 	}
-	u := newUnigram(b, multilingual(b), Options{})
+	u := newSP(b, multilingual(b), Options{})
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -402,6 +402,6 @@ func BenchmarkTexts(b *testing.B) {
 func BenchmarkLoad(b *testing.B) {
 	data := multilingual(b)
 	for b.Loop() {
-		newUnigram(b, bytes.Clone(data), Options{})
+		newSP(b, bytes.Clone(data), Options{})
 	}
 }
