@@ -25,6 +25,9 @@ type Options struct {
 	// Varying says that shapes differ from run to run, as those of texts do: no
 	// memory plan is kept for every shape.
 	Varying bool
+	// Data is the model where it is not the file's, such as a part that was cut out
+	// of it. It may be changed once Open has returned.
+	Data []byte
 }
 
 // Session is a loaded model. It is safe for concurrent use.
@@ -67,7 +70,12 @@ func Open(path string, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := ort.NewDynamicAdvancedSession(path, o.Inputs, []string{o.Output}, so)
+	var s *ort.DynamicAdvancedSession
+	if o.Data != nil {
+		s, err = ort.NewDynamicAdvancedSessionWithONNXData(o.Data, o.Inputs, []string{o.Output}, so)
+	} else {
+		s, err = ort.NewDynamicAdvancedSession(path, o.Inputs, []string{o.Output}, so)
+	}
 	if err != nil {
 		return nil, missing(path, err)
 	}
