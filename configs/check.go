@@ -72,13 +72,30 @@ func (k *checker) addresses() {
 		k.resolve(fmt.Sprintf("$.predictions[%d].manifest", i), &k.c.Predictions[i].Manifest, storeSchemes)
 	}
 	for i := range k.c.Embeddings {
-		if e := k.c.Embeddings[i]; e.Decode != "" && e.Of != "" && e.Of != "image" {
-			k.add(fmt.Sprintf("$.embeddings[%d].decode", i), "take it out", "texts are not decoded")
-		}
+		k.vectors(fmt.Sprintf("$.embeddings[%d]", i), &k.c.Embeddings[i])
 		// A name is a model that winnow ships, anything like a path is a spec file.
 		if m := &k.c.Embeddings[i].Model; strings.ContainsRune(*m, '/') || strings.HasSuffix(*m, ".yaml") || strings.HasSuffix(*m, ".yml") {
 			k.resolve(fmt.Sprintf("$.embeddings[%d].model", i), m, []string{"file"})
 		}
+	}
+}
+
+// vectors checks where an embedding's vectors come from.
+func (k *checker) vectors(path string, e *Embedding) {
+	model, vectors := k.given(path+".model"), k.given(path+".vectors")
+	switch {
+	case model && vectors:
+		k.add(path+".vectors", "keep one of them", "the vectors come from a model or from files, not from both")
+	case !model && !vectors && !tells(k.told, path):
+		k.add(path, "write model: efficientnet-lite0, or vectors: for files that another program made", "the embedding has no model")
+	case e.Decode != "" && vectors:
+		k.add(path+".decode", "take it out", "vectors from files are not decoded")
+	case e.Decode != "" && e.Of != "" && e.Of != "image":
+		k.add(path+".decode", "take it out", "texts are not decoded")
+	}
+	if v := e.Vectors; v != nil {
+		k.resolve(path+".vectors.files", &v.Files, storeSchemes)
+		k.resolve(path+".vectors.ids", &v.IDs, storeSchemes)
 	}
 }
 
@@ -135,6 +152,8 @@ func (k *checker) function(fn *Function) {
 	if fn.Embedding != "" {
 		if e, ok := k.c.Embedding(fn.Embedding); !ok {
 			bad("$.embedding", meant(fn.Embedding, k.embeddings(), "the config has no embeddings"), "the config has no embedding %q", fn.Embedding)
+		} else if e.Vectors != nil {
+			k.noModel(fn, e)
 		} else if e.Of != "" && e.Of != "image" {
 			k.uris(fn, e)
 		}
@@ -146,13 +165,32 @@ func (k *checker) function(fn *Function) {
 
 // uris refuses images as anchors of texts.
 func (k *checker) uris(fn *Function, e Embedding) {
-	for name, list := range map[string][]function.Anchor{"positive": fn.Anchors.Positive, "negative": fn.Anchors.Negative} {
-		for i, a := range list {
-			if a.URI != "" {
-				k.problems = append(k.problems, fn.Problem(fmt.Sprintf("$.anchors.%s[%d].uri", name, i),
-					fmt.Sprintf("a uri anchor is an image, and the embedding %s is of %s", e.Name, e.Of), "write a text or an asset"))
+	eachAnchor(fn, func(path string, a function.Anchor) {
+		if a.URI != "" {
+			k.problems = append(k.problems, fn.Problem(path+".uri",
+				fmt.Sprintf("a uri anchor is an image, and the embedding %s is of %s", e.Name, e.Of), "write a text or an asset"))
+		}
+	})
+}
+
+// noModel refuses anchors that a model would have to embed.
+func (k *checker) noModel(fn *Function, e Embedding) {
+	eachAnchor(fn, func(path string, a function.Anchor) {
+		for kind, value := range map[string]string{"text": a.Text, "uri": a.URI} {
+			if value != "" {
+				k.problems = append(k.problems, fn.Problem(path+"."+kind,
+					fmt.Sprintf("the embedding %s has its vectors from files, so there is no model for a %s", e.Name, kind), "write an asset or a vector"))
 			}
 		}
+	})
+}
+
+func eachAnchor(fn *Function, do func(path string, a function.Anchor)) {
+	for i, a := range fn.Anchors.Positive {
+		do(fmt.Sprintf("$.anchors.positive[%d]", i), a)
+	}
+	for i, a := range fn.Anchors.Negative {
+		do(fmt.Sprintf("$.anchors.negative[%d]", i), a)
 	}
 }
 
@@ -339,17 +377,12 @@ func CheckModels(look func(model string) (Model, error)) Check {
 			if able, known := texts[f.Embedding]; able || !known {
 				continue
 			}
-			for _, list := range []struct {
-				name    string
-				anchors []function.Anchor
-			}{{"positive", f.Anchors.Positive}, {"negative", f.Anchors.Negative}} {
-				for i, a := range list.anchors {
-					if a.Text != "" {
-						problems = append(problems, f.Problem(fmt.Sprintf("$.anchors.%s[%d].text", list.name, i),
-							fmt.Sprintf("the model of the embedding %s embeds no texts", f.Embedding), "write an asset or a uri, or choose a model with a text tower"))
-					}
+			eachAnchor(f, func(path string, a function.Anchor) {
+				if a.Text != "" {
+					problems = append(problems, f.Problem(path+".text",
+						fmt.Sprintf("the model of the embedding %s embeds no texts", f.Embedding), "write an asset or a uri, or choose a model with a text tower"))
 				}
-			}
+			})
 		}
 		return problems
 	}

@@ -88,14 +88,37 @@ type PredictionFields struct {
 // Map gives the columns by winnow's words.
 func (f PredictionFields) Map() map[string]string { return columns(f) }
 
-// Embedding is a vector space: one model applied to one field of the assets.
+// Embedding is a vector space: one model applied to one field of the assets, or
+// vectors that another program made. Either Model or Vectors is set.
 type Embedding struct {
 	Name  string `json:"name" jsonschema:"required,pattern=^[a-z][a-z0-9_-]{0\\,63}$" jsonschema_description:"The name that functions and batches use."`
-	Model string `json:"model" jsonschema:"required,minLength=1,example=efficientnet-lite0,example=use-multilingual-v3,example=./models/my-model.yaml" jsonschema_description:"A model that winnow ships, or the path of a model spec."`
+	Model string `json:"model,omitempty" jsonschema:"minLength=1,example=efficientnet-lite0,example=use-multilingual-v3,example=./models/my-model.yaml" jsonschema_description:"A model that winnow ships, or the path of a model spec."`
 	Of    string `json:"of" jsonschema:"required,pattern=^(image|text|caption|metadata[.].+)$,example=image,example=text,example=caption,example=metadata.title" jsonschema_description:"The field of the assets that the model sees."`
+	// Vectors is nil where a model makes them.
+	Vectors *Vectors `json:"vectors,omitempty" jsonschema_description:"Vectors that another program made, instead of a model."`
 	// Decode is empty where the model's spec decides.
 	Decode string `json:"decode,omitempty" jsonschema:"enum=exact,enum=fast" jsonschema_description:"How pictures are decoded: exact, or fast (large JPEGs shrink while they are decoded; vectors move a little, so it is another vector space). Default: what the model's spec says."`
 }
+
+// Vectors are files of vectors that another program made.
+type Vectors struct {
+	Files     string       `json:"files" jsonschema:"required,minLength=1,example=s3://bucket/embeddings/*.parquet,example=file://./img_emb/*.npy" jsonschema_description:"Parquet, .npy or JSON Lines files, a glob of them, or a folder that clip-retrieval has written."`
+	IDs       string       `json:"ids,omitempty" jsonschema:"minLength=1,example=file://./ids.txt" jsonschema_description:"Of .npy files: the files with the ids of their rows, as many and in the same order. Of Labelbox's NDJSON: an export that tells which asset a data row is."`
+	Fields    VectorFields `json:"fields,omitzero" jsonschema_description:"Columns of the files, where their names differ from winnow's."`
+	Dim       int          `json:"dim" jsonschema:"required,minimum=1,maximum=65536,example=512" jsonschema_description:"How many numbers a vector has."`
+	Normalize string       `json:"normalize,omitempty" jsonschema:"enum=l2,enum=none,default=l2" jsonschema_description:"l2: vectors are scaled to length 1 when they are read."`
+	// Space is part of the fingerprint.
+	Space string `json:"space,omitempty" jsonschema:"minLength=1,maxLength=200,example=clip-vit-b32 laion2b" jsonschema_description:"What made the vectors. Change it when another model did: vectors of two models are never compared."`
+}
+
+// VectorFields names columns of files of vectors.
+type VectorFields struct {
+	AssetID string `json:"asset_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The asset's unique key."`
+	Vector  string `json:"vector,omitempty" jsonschema:"minLength=1" jsonschema_description:"The list of numbers."`
+}
+
+// Map gives the columns by winnow's words.
+func (f VectorFields) Map() map[string]string { return columns(f) }
 
 // Batch says what to choose for labeling.
 type Batch struct {
