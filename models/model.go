@@ -1,15 +1,10 @@
 package models
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"runtime"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"winnow/models/image"
 	"winnow/models/onnx"
@@ -45,18 +40,16 @@ type Model struct {
 
 var _ embed.Model = (*Model)(nil)
 
-// New loads a model: its files are found and their hashes checked, and the spec is
-// compared with what the ONNX file says of itself.
+// New loads a model: its files are found and their hashes checked, the spec is
+// compared with what the ONNX file says of itself, and the model is cut where its
+// output is.
 func New(s *Spec, o Options) (*Model, error) {
 	paths, err := s.locate(false)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{spec: s}
-	graph, err := onnx.Inspect(paths[0])
-	if err == nil {
-		err = m.checkGraph(graph)
-	}
+	file, err := m.readGraph(paths[0])
 	if err == nil && s.Kind == Image {
 		err = m.setImage(o.Limits)
 	}
@@ -66,11 +59,8 @@ func New(s *Spec, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", s.Name, err)
 	}
-	names := make([]string, len(s.Inputs))
-	for i, in := range s.Inputs {
-		names[i] = in.Name
-	}
-	m.session, err = onnx.Open(paths[0], onnx.Options{Device: o.Device, Inputs: names, Output: s.Output, Varying: s.Kind == Text})
+	file.Device, file.Varying = o.Device, s.Kind == Text
+	m.session, err = onnx.Open(paths[0], file)
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", s.Name, err)
 	}
@@ -103,117 +93,6 @@ func (m *Model) setImage(l image.Limits) (err error) {
 		}
 	}
 	return err
-}
-
-func (m *Model) setText(path string, l image.Limits) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	w := m.spec.Text
-	most := w.MaxTokens
-	if m.fixedTokens > 0 {
-		most = min(most, m.fixedTokens)
-	}
-	if m.maxBytes = l.Bytes; m.maxBytes <= 0 {
-		m.maxBytes = 16 << 20
-	}
-	u, err := text.NewSentencePiece(data, text.Options{BOS: w.BOS, EOS: w.EOS, MaxTokens: most})
-	if err != nil {
-		return fmt.Errorf("tokenizer %s: %w", path, err)
-	}
-	m.tok = u
-	return nil
-}
-
-// checkGraph compares the spec with the model's own inputs and outputs.
-func (m *Model) checkGraph(g *onnx.Graph) error {
-	s := m.spec
-	var errs []error
-	for _, have := range g.Inputs {
-		if !slices.ContainsFunc(s.Inputs, func(in Input) bool { return in.Name == have.Name }) {
-			errs = append(errs, fmt.Errorf("the model has an input %v that the spec does not name; add it under inputs", have))
-		}
-	}
-	for _, in := range s.Inputs {
-		i := slices.IndexFunc(g.Inputs, func(v onnx.Value) bool { return v.Name == in.Name })
-		if i < 0 {
-			errs = append(errs, fmt.Errorf("the model has no input %q; it has %s", in.Name, list(g.Inputs)))
-			continue
-		}
-		errs = append(errs, m.checkInput(in, g.Inputs[i]))
-	}
-	i := slices.IndexFunc(g.Outputs, func(v onnx.Value) bool { return v.Name == s.Output })
-	if i < 0 {
-		return errors.Join(append(errs, fmt.Errorf("the model has no output %q; it has %s", s.Output, list(g.Outputs)))...)
-	}
-	out := g.Outputs[i]
-	m.outRank = len(out.Dims)
-	if out.DType != "float32" {
-		errs = append(errs, fmt.Errorf("the output %v is not float32", out))
-	}
-	return errors.Join(append(errs, s.checkOutput(out))...)
-}
-
-// checkOutput compares dim and pooling with the output's shape, as far as the file
-// states it.
-func (s *Spec) checkOutput(out onnx.Value) error {
-	if len(out.Dims) < 2 {
-		return nil
-	}
-	size := int64(1) // of what must be dim numbers: all but the batch, or the last
-	from := 1
-	if s.Pooling != PoolNone {
-		from = len(out.Dims) - 1
-		if len(out.Dims) != 3 {
-			return fmt.Errorf("pooling %s needs an output of [batch, tokens, dim], and this is %v", s.Pooling, out)
-		}
-	}
-	for i := from; i < len(out.Dims); i++ {
-		n := out.Size(i)
-		if n < 0 {
-			return nil
-		}
-		size *= n
-	}
-	if size != int64(s.Dim) {
-		return fmt.Errorf("the output %v does not give vectors of dim %d; correct dim or pooling in the spec", out, s.Dim)
-	}
-	return nil
-}
-
-func list(values []onnx.Value) string {
-	names := make([]string, len(values))
-	for i, v := range values {
-		names[i] = v.String()
-	}
-	return strings.Join(names, ", ")
-}
-
-func (m *Model) checkInput(in Input, have onnx.Value) error {
-	if have.DType != in.DType {
-		return fmt.Errorf("the input %v is not %s as the spec says", have, in.DType)
-	}
-	if n := have.Size(0); n > 0 {
-		m.fixedRows = int(n)
-	}
-	if in.Role != RoleImage {
-		if n := have.Size(1); n > 0 {
-			m.fixedTokens = int(n)
-		}
-		return nil
-	}
-	p := m.spec.Image
-	want := []int64{-1, 3, int64(p.Size.Height), int64(p.Size.Width)}
-	if p.Layout == "nhwc" {
-		want = []int64{-1, int64(p.Size.Height), int64(p.Size.Width), 3}
-	}
-	for i, w := range want[1:] {
-		if n := have.Size(i + 1); len(have.Dims) != 4 || n > 0 && n != w {
-			return fmt.Errorf("the input %v does not take pictures of %d × %d in the layout %s; correct image.size or image.layout in the spec", have, p.Size.Height, p.Size.Width, p.Layout)
-		}
-	}
-	return nil
 }
 
 // Close waits for runs that go on and frees the model. No method may be called
@@ -284,19 +163,4 @@ func (m *Model) Prepare(ctx context.Context, _ pipeline.Item, data []byte) (embe
 		return nil, err
 	}
 	return p, nil
-}
-
-func (m *Model) tokenize(data []byte) (embed.Input, error) {
-	switch {
-	case len(data) == 0:
-		return nil, pipeline.Rowf(pipeline.ReasonEmpty, "the text is empty")
-	case int64(len(data)) > m.maxBytes:
-		return nil, pipeline.Rowf(pipeline.ReasonTooLarge, "the text has %d bytes, the limit is %d", len(data), m.maxBytes)
-	case !utf8.Valid(data):
-		return nil, pipeline.Rowf(pipeline.ReasonInvalidUTF8, "the text is not valid UTF-8")
-	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, pipeline.Rowf(pipeline.ReasonEmpty, "the text has nothing but spaces")
-	}
-	return tokens(m.tok.Encode(m.spec.Text.Prefix+string(data), nil)), nil
 }

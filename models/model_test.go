@@ -389,7 +389,7 @@ func TestNewComparesSpecAndModel(t *testing.T) {
 		t.Skipf("SKIPPED, no model is run: %v", err)
 	}
 	for _, c := range []struct{ name, model, spec, want string }{
-		{"output", "means.onnx", strings.Replace(picturesSpec, "output: means", "output: mean", 1), `no output "mean"; it has means float32`},
+		{"output", "means.onnx", strings.Replace(picturesSpec, "output: means", "output: mean", 1), `no tensor "mean"; its outputs are means`},
 		{"input", "means.onnx", strings.Replace(picturesSpec, "name: pixels", "name: image", 1), `no input "image"`},
 		{"dim", "means.onnx", strings.Replace(picturesSpec, "dim: 3", "dim: 4", 1), "dim 4"},
 		{"size", "means.onnx", strings.Replace(picturesSpec, "[4, 6]", "[4, 4]", 1), "image.size"},

@@ -13,6 +13,7 @@ import (
 type slot struct {
 	in  []onnx.Tensor
 	out []float32
+	sum []float64
 }
 
 // grow returns n numbers of b's memory, of any value.
@@ -33,6 +34,22 @@ func (m *Model) Run(ctx context.Context, in []embed.Input, out []float32) error 
 	if m.fixedRows > 0 && len(in) > m.fixedRows {
 		return fmt.Errorf("model %s: a batch of %d, the model takes %d", m.spec.Name, len(in), m.fixedRows)
 	}
+	if !m.spec.BatchDependent {
+		return m.run(ctx, in, out)
+	}
+	for i, x := range in {
+		if x == nil {
+			continue
+		}
+		if err := m.run(ctx, in[i:i+1], out[i*m.spec.Dim:(i+1)*m.spec.Dim]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run is one run of the runtime.
+func (m *Model) run(ctx context.Context, in []embed.Input, out []float32) error {
 	var s *slot
 	select {
 	case s = <-m.slots:
@@ -48,14 +65,17 @@ func (m *Model) Run(ctx context.Context, in []embed.Input, out []float32) error 
 		m.textTensors(s.in, in, rows)
 	}
 	var result onnx.Tensor
-	if m.spec.Pooling == PoolNone && m.outRank == 2 { // else the runtime knows, such as [batch, dim, 1, 1]
-		s.out = grow(s.out, rows*m.spec.Dim)
-		result = onnx.Tensor{Shape: []int64{int64(rows), int64(m.spec.Dim)}, Float32: s.out}
+	if width := m.spec.OutputDim; m.spec.Pooling == PoolNone && m.outRank == 2 { // else the runtime knows, such as [batch, dim, 1, 1]
+		result = onnx.Tensor{Shape: []int64{int64(rows), int64(width)}, Float32: out}
+		if rows != len(in) || width != m.spec.Dim {
+			s.out = grow(s.out, rows*width)
+			result.Float32 = s.out
+		}
 	}
 	if err := m.session.Run(ctx, s.in, &result); err != nil {
 		return err
 	}
-	if err := m.pool(result, in, rows, out); err != nil {
+	if err := m.pool(result, in, rows, s, out); err != nil {
 		return err
 	}
 	if m.spec.Normalized() {
@@ -118,93 +138,104 @@ func (m *Model) textTensors(t []onnx.Tensor, in []embed.Input, rows int) {
 	}
 	for i, spec := range m.spec.Inputs {
 		t[i].Shape = []int64{int64(rows), int64(length)}
-		var value func(k, pos int, id int64, token bool) int64
-		switch spec.Role {
-		case RoleIDs:
-			pad := int64(m.spec.Text.PadID)
-			value = func(_, _ int, id int64, token bool) int64 {
-				if token {
-					return id
-				}
-				return pad
-			}
-		case RoleMask:
-			// Of an empty slot the first position counts, so that no model divides by
-			// a length of 0.
-			value = func(k, pos int, _ int64, token bool) int64 {
-				if token || pos == 0 && (k >= len(in) || in[k] == nil) {
-					return 1
-				}
-				return 0
-			}
-		default:
-			value = func(int, int, int64, bool) int64 { return 0 }
-		}
+		pad := m.spec.Text.PadID
 		switch spec.DType {
 		case "int64":
-			t[i].Int64 = fillText(t[i].Int64, in, rows, length, value)
+			t[i].Int64 = fillText(t[i].Int64, in, rows, length, spec.Role, int64(pad))
 		case "int32":
-			t[i].Int32 = fillText(t[i].Int32, in, rows, length, value)
+			t[i].Int32 = fillText(t[i].Int32, in, rows, length, spec.Role, int32(pad))
 		default:
-			t[i].Float32 = fillText(t[i].Float32, in, rows, length, value)
+			t[i].Float32 = fillText(t[i].Float32, in, rows, length, spec.Role, float32(pad))
 		}
 	}
 }
 
-func fillText[T int32 | int64 | float32](dst []T, in []embed.Input, rows, length int, value func(k, pos int, id int64, token bool) int64) []T {
+func fillText[T int32 | int64 | float32](dst []T, in []embed.Input, rows, length int, role Role, pad T) []T {
 	dst = grow(dst, rows*length)
+	if role == RoleTypeIDs {
+		clear(dst)
+		return dst
+	}
 	for k := range rows {
+		row := dst[k*length : (k+1)*length]
 		var ids tokens
 		if k < len(in) && in[k] != nil {
 			ids = in[k].(tokens)
 		}
-		for pos := range length {
-			if pos < len(ids) {
-				dst[k*length+pos] = T(value(k, pos, ids[pos], true))
-			} else {
-				dst[k*length+pos] = T(value(k, pos, 0, false))
+		n := len(ids)
+		switch {
+		case role == RoleIDs:
+			for i, id := range ids {
+				row[i] = T(id)
 			}
+		case n == 0: // of an empty slot the first position counts, so that no model divides by a length of 0
+			n, row[0] = 1, 1
+			pad = 0
+		default:
+			for i := range ids {
+				row[i] = 1
+			}
+			pad = 0
+		}
+		for i := n; i < length; i++ {
+			row[i] = pad
 		}
 	}
 	return dst
 }
 
 // pool makes one vector of each row of the model's output.
-func (m *Model) pool(t onnx.Tensor, in []embed.Input, rows int, out []float32) error {
-	dim := m.spec.Dim
+func (m *Model) pool(t onnx.Tensor, in []embed.Input, rows int, slot *slot, out []float32) error {
+	dim, width := m.spec.Dim, m.spec.OutputDim
 	if m.spec.Pooling == PoolNone {
-		if len(t.Float32) != rows*dim {
-			return fmt.Errorf("model %s: the output %s has the shape %v, not [%d, %d]; correct dim or pooling in the spec", m.spec.Name, m.spec.Output, t.Shape, rows, dim)
+		if len(t.Float32) != rows*width {
+			return fmt.Errorf("model %s: the output %s has the shape %v, not [%d, %d]; correct dim or pooling in the spec", m.spec.Name, m.spec.Output, t.Shape, rows, width)
 		}
-		copy(out, t.Float32)
+		if &t.Float32[0] == &out[0] {
+			return nil
+		}
+		for i := range in {
+			copy(out[i*dim:(i+1)*dim], t.Float32[i*width:])
+		}
 		return nil
 	}
-	if len(t.Shape) != 3 || t.Shape[0] != int64(rows) || t.Shape[1] < 1 || t.Shape[2] != int64(dim) {
-		return fmt.Errorf("model %s: the output %s has the shape %v; pooling %s needs [%d, tokens, %d]", m.spec.Name, m.spec.Output, t.Shape, m.spec.Pooling, rows, dim)
+	if len(t.Shape) != 3 || t.Shape[0] != int64(rows) || t.Shape[1] < 1 || t.Shape[2] != int64(width) {
+		return fmt.Errorf("model %s: the output %s has the shape %v; pooling %s needs [%d, tokens, %d]", m.spec.Name, m.spec.Output, t.Shape, m.spec.Pooling, rows, width)
 	}
 	steps := int(t.Shape[1])
-	sum := make([]float64, dim)
+	slot.sum = grow(slot.sum, dim)
 	for i, x := range in {
-		v, all := out[i*dim:(i+1)*dim], t.Float32[i*steps*dim:(i+1)*steps*dim]
-		if m.spec.Pooling == PoolCLS {
-			copy(v, all)
-			continue
-		}
+		v, all := out[i*dim:(i+1)*dim], t.Float32[i*steps*width:(i+1)*steps*width]
 		count := steps // of a picture all count, of a text its tokens
 		if x != nil && x.Len() > 0 {
 			count = min(steps, x.Len())
 		}
-		clear(sum)
-		for s := range count {
-			for j, x := range all[s*dim : (s+1)*dim] {
-				sum[j] += float64(x)
-			}
-		}
-		for j := range v {
-			v[j] = float32(sum[j] / float64(count))
+		switch m.spec.Pooling {
+		case PoolCLS:
+			copy(v, all)
+		case PoolLast:
+			copy(v, all[(count-1)*width:])
+		default:
+			mean(v, all, slot.sum, count, width)
 		}
 	}
 	return nil
+}
+
+// mean is the mean of count vectors that lie width numbers apart, summed in double
+// precision in their order.
+func mean(v, all []float32, sum []float64, count, width int) {
+	clear(sum)
+	for s := range count {
+		row := all[s*width:][:len(sum)]
+		for j, x := range row {
+			sum[j] += float64(x)
+		}
+	}
+	v = v[:len(sum)]
+	for j, x := range sum {
+		v[j] = float32(x / float64(count))
+	}
 }
 
 // normalize scales a vector to length 1. One without a direction stays as it is.

@@ -18,7 +18,15 @@ type Part struct {
 	Data    []byte   // an ONNX model
 	Inputs  []Value  // as they are called in Data
 	Outputs []Value  // as they are called in Data, in the order that was asked for
-	Cast    []string // tensors that are turned from or to other types than float32 on the way
+	cast    []string // inputs that are fed as float32
+}
+
+// FedAs is the name under which an input of the model is an input of the part.
+func (p *Part) FedAs(name string) string {
+	if slices.Contains(p.cast, name) {
+		return float32Name(name)
+	}
+	return name
 }
 
 // CutOptions say what a part must have.
@@ -298,7 +306,7 @@ func (c *cutter) pieces(p *Part) (out []piece) {
 	}
 	for _, v := range c.castIn {
 		fresh(1, castNode(float32Name(v.Name), v.Name, 10))
-		p.Cast = append(p.Cast, v.Name)
+		p.cast = append(p.cast, v.Name)
 	}
 	made := map[string]bool{}
 	for i, n := range g.Nodes {
@@ -312,7 +320,6 @@ func (c *cutter) pieces(p *Part) (out []piece) {
 	}
 	for _, v := range c.castTo {
 		fresh(1, castNode(v.Name, float32Name(v.Name), 1))
-		p.Cast = append(p.Cast, v.Name)
 	}
 	for _, w := range g.Weights {
 		if c.needed[w.Name] {
