@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 )
 
 // merger cuts a text as SentencePiece's BPE models do: it starts from characters,
@@ -16,9 +15,8 @@ type merger struct {
 	user   *trie // pieces that are found before anything is merged, and stay whole; or nil
 	scores []float32
 	unk    int32
-	bytes  []int64          // ids of byte pieces where unknown characters fall back to them
-	unused []bool           // by id; nil: none is
-	named  map[string]int32 // pieces whose id is not that of the trie: reserved ones
+	bytes  []int64 // ids of byte pieces where unknown characters fall back to them
+	unused []bool  // by id; nil: none is
 	// words tells that no piece has ▁ after another character, so that merging
 	// never crosses the beginning of a word, and words can be cut one by one.
 	words bool
@@ -40,18 +38,8 @@ func newMerger(v *vocabulary, user *trie) (*merger, error) {
 		}
 	}
 	var err error
-	if m.trie, err = newTrie(keys); err != nil {
-		return nil, err
-	}
-	for text, id := range v.reserved {
-		if m.trie.find([]byte(text)) >= 0 || utf8.RuneCountInString(text) == 1 {
-			if m.named == nil {
-				m.named = map[string]int32{}
-			}
-			m.named[text] = id
-		}
-	}
-	return m, nil
+	m.trie, err = newTrie(keys)
+	return m, err
 }
 
 // symbol is a part of the text that may still be merged.
@@ -190,17 +178,16 @@ func (m *merger) emit(text []byte, unit uint64, r *mergeRoom, dst []int64, from 
 	if unit != 0 {
 		id = unitValue(unit)
 	}
-	if named, ok := m.named[string(text)]; ok {
-		id = named
-	} else if id >= 0 && m.unused != nil && m.unused[id] {
+	if id >= 0 && m.unused != nil && m.unused[id] {
 		if n := r.parts[string(text)]; n > 0 {
 			root := m.trie.root()
 			dst = m.emit(text[:n], m.trie.walk(root, text[:n]), r, dst, from)
 			return m.emit(text[n:], m.trie.walk(root, text[n:]), r, dst, from)
 		}
+		id = -1 // a character of its own, which is unknown then
 	}
 	switch {
-	case id >= 0 && id != m.unk:
+	case id >= 0:
 		return append(dst, int64(id))
 	case m.bytes != nil:
 		for _, b := range text {

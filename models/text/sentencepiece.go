@@ -66,7 +66,6 @@ type vocabulary struct {
 	keys        []trieKey // what a text can be cut into
 	user        []trieKey // those of keys that a user defined
 	unused      []trieKey // what BPE merges, but takes apart again in the end
-	reserved    map[string]int32
 	unk         int32
 	bos, eos    int64 // -1: none
 	bytes       []int64
@@ -74,7 +73,7 @@ type vocabulary struct {
 }
 
 func (m *spModel) vocabulary() (*vocabulary, error) {
-	v := &vocabulary{unk: -1, bos: -1, eos: -1, least: math.MaxFloat32, most: -math.MaxFloat32, reserved: map[string]int32{}}
+	v := &vocabulary{unk: -1, bos: -1, eos: -1, least: math.MaxFloat32, most: -math.MaxFloat32}
 	byteIDs := map[byte]int64{}
 	for i, p := range m.pieces {
 		if s := float64(p.score); math.IsNaN(s) || math.IsInf(s, 0) {
@@ -109,9 +108,6 @@ func (m *spModel) vocabulary() (*vocabulary, error) {
 			case m.eos:
 				v.eos = int64(id)
 			}
-		}
-		if p.kind == pieceControl || p.kind == pieceUnknown || p.kind == pieceByte {
-			v.reserved[p.text] = id
 		}
 	}
 	if v.unk < 0 || len(v.keys) == 0 {
