@@ -76,7 +76,7 @@ func TestFaultsHaveReasons(t *testing.T) {
 		{"nothing", pipeline.ReasonEmpty, nil, Limits{}},
 		{"text", pipeline.ReasonUnsupported, []byte("this is no picture\n"), Limits{}},
 		{"HTML", pipeline.ReasonUnsupported, []byte("<!doctype html><p>404"), Limits{}},
-		{"AVIF", pipeline.ReasonUnsupported, []byte("\x00\x00\x00\x1cftypavif\x00\x00\x00\x00"), Limits{}},
+		{"MP4", pipeline.ReasonUnsupported, []byte("\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"), Limits{}},
 		{"one byte", pipeline.ReasonUnsupported, []byte{0xff}, Limits{}},
 		{"many bytes", pipeline.ReasonTooLarge, jpg, Limits{Bytes: 100}},
 		{"many pixels", pipeline.ReasonTooManyPixels, jpg, Limits{Pixels: 1000}},

@@ -21,6 +21,8 @@ const (
 	formatWebP format = "WebP"
 	formatBMP  format = "BMP"
 	formatTIFF format = "TIFF"
+	formatHEIC format = "HEIC"
+	formatAVIF format = "AVIF"
 )
 
 // header is what a file says about itself before any pixel is decoded.
@@ -37,6 +39,9 @@ type header struct {
 func (h header) streams() bool {
 	return h.format == formatJPEG || h.format == formatPNG && !h.interlaced
 }
+
+// rare reports whether a format is one that decodeOther decodes.
+func (h header) rare() bool { return h.format != formatJPEG && h.format != formatPNG }
 
 // memory estimates what decoding takes, in bytes. whole says that the pixels are
 // kept until all are there.
@@ -85,8 +90,10 @@ func readHeader(data []byte, l Limits) (header, error) {
 		h.format = f
 		c, cerr := tiff.DecodeConfig(bytes.NewReader(data))
 		h.w, h.h, err = c.Width, c.Height, cerr
+	case formatHEIC, formatAVIF:
+		h, err = heifHeader(f, data, l)
 	default:
-		return h, pipeline.Rowf(pipeline.ReasonUnsupported, "%s; winnow reads JPEG, PNG, WebP, GIF, BMP and TIFF", describe(data))
+		return h, pipeline.Rowf(pipeline.ReasonUnsupported, "%s; winnow reads JPEG, PNG, WebP, GIF, BMP, TIFF and, by libheif, HEIC and AVIF", describe(data))
 	}
 	if err != nil {
 		return h, fault(h.format, err)
@@ -116,7 +123,7 @@ func sniff(data []byte) format {
 	case strings.HasPrefix(s, "BM") && len(data) >= 26:
 		return formatBMP
 	}
-	return ""
+	return sniffHEIF(data)
 }
 
 // describe says what a file is that is no picture we read.
@@ -141,14 +148,7 @@ func describe(data []byte) string {
 		}
 	}
 	if len(s) >= 12 && s[4:8] == "ftyp" {
-		switch brand := s[8:12]; brand {
-		case "avif", "avis":
-			return "it is an AVIF file"
-		case "heic", "heix", "hevc", "mif1", "msf1":
-			return "it is a HEIC file"
-		default:
-			return "it is a video or another ISO media file"
-		}
+		return "it is a video or another ISO media file"
 	}
 	text := strings.TrimSpace(strings.TrimPrefix(s, "\ufeff"))
 	if strings.Contains(s, "<svg") {

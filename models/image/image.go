@@ -56,7 +56,7 @@ type Options struct {
 type Limits struct {
 	Bytes  int64         // of a file; 256 MiB
 	Pixels int64         // of a picture; 100 million
-	Time   time.Duration // of one JPEG's decode; 30 s
+	Time   time.Duration // of one decode; 30 s
 	Memory int64         // of all decodes at one time; 1 GiB. A larger picture waits until it is alone.
 }
 
@@ -116,7 +116,7 @@ func (d *Decoder) Size() int { return d.o.Height * d.o.Width * 3 }
 // Decode decodes a file into out: Height × Width × 3 bytes, red, green, blue, row
 // by row. A fault of the file is a *pipeline.RowError with one of the reasons
 // empty, too_large, too_many_pixels, no_pixels, unsupported_format, truncated,
-// corrupt and timeout.
+// corrupt and timeout. After a timeout, or when ctx ends, data may still be read.
 func (d *Decoder) Decode(ctx context.Context, data, out []byte) (err error) {
 	if len(out) != d.Size() {
 		return fmt.Errorf("image: output of %d bytes, want %d", len(out), d.Size())
@@ -133,14 +133,70 @@ func (d *Decoder) Decode(ctx context.Context, data, out []byte) (err error) {
 	if err := d.memory.Acquire(ctx, cost); err != nil {
 		return context.Cause(ctx)
 	}
-	defer d.memory.Release(cost)
-	// Go's decoders of the rarer formats were fuzzed less than the common ones.
-	defer func() {
-		if p := recover(); p != nil {
-			err = pipeline.Rowf(pipeline.ReasonCorrupt, "%s: the decoder gave up: %v", h.format, p)
-		}
+	release := func() { d.memory.Release(cost) }
+	var ra *raster
+	if h.rare() {
+		ra, err = d.watched(ctx, h, data, &release)
+	} else {
+		ra, err = d.common(h, p, data, out)
+	}
+	defer release()
+	if ra == nil || err != nil {
+		return err
+	}
+	defer ra.release()
+	if p.turn != uprightOrientation {
+		up := ra.turned(p.turn)
+		defer up.release()
+		ra = up
+	}
+	ra.resize(d.o.Filter, d.geometry(ra.w, ra.h), d.simd, out, d.o.Width)
+	return nil
+}
+
+// watched decodes a picture of a rarer format, whose decoders cannot be stopped:
+// one that takes too long, or that the context calls off, is left behind. It
+// keeps its part of the memory until it ends, which the limits on bytes and
+// pixels see to: it calls release, and the caller does not.
+func (d *Decoder) watched(ctx context.Context, h header, data []byte, release *func()) (*raster, error) {
+	type result struct {
+		ra  *raster
+		err error
+	}
+	done, left := make(chan result), make(chan struct{})
+	later := *release
+	go func() {
+		var r result
+		defer func() {
+			// Go's decoders of the rarer formats were fuzzed less than the common ones.
+			if p := recover(); p != nil {
+				r = result{err: pipeline.Rowf(pipeline.ReasonCorrupt, "%s: the decoder gave up: %v", h.format, p)}
+			}
+			select {
+			case done <- r:
+			case <-left:
+				if r.ra != nil {
+					r.ra.release()
+				}
+				later()
+			}
+		}()
+		r.ra, r.err = d.rare(h, data)
 	}()
-	return d.decode(h, p, data, out)
+	late := time.NewTimer(d.l.Time)
+	defer late.Stop()
+	select {
+	case r := <-done:
+		return r.ra, r.err
+	case <-late.C:
+		*release = func() {}
+		close(left)
+		return nil, pipeline.Rowf(pipeline.ReasonTimeout, "%s: decoding took longer than %v", h.format, d.l.Time)
+	case <-ctx.Done():
+		*release = func() {}
+		close(left)
+		return nil, context.Cause(ctx)
+	}
 }
 
 // plan is how a file becomes an output.
@@ -164,54 +220,36 @@ func (d *Decoder) plan(h header, data []byte) plan {
 	return p
 }
 
-func (d *Decoder) decode(h header, p plan, data, out []byte) error {
-	if !p.streams {
-		ra, err := d.raster(h, p, data)
-		if err != nil {
-			return err
-		}
-		if p.turn != uprightOrientation {
-			up := ra.turned(p.turn)
-			ra.release()
-			ra = up
-		}
-		defer ra.release()
-		ra.resize(d.o.Filter, d.geometry(ra.w, ra.h), d.simd, out, d.o.Width)
-		return nil
+// common decodes a JPEG or PNG: into out, or, where it does not stream, into a
+// raster.
+func (d *Decoder) common(h header, p plan, data, out []byte) (*raster, error) {
+	var r *resizer
+	var ra *raster
+	if p.streams {
+		r = newResizer(d.o.Filter, p.w, p.h, p.geometry, d.simd, out, d.o.Width)
+		defer r.close()
+	} else {
+		ra = newRaster(p.w, p.h)
 	}
-	r := newResizer(d.o.Filter, p.w, p.h, p.geometry, d.simd, out, d.o.Width)
-	defer r.close()
 	var err error
 	if h.format == formatJPEG {
-		err = h.decodeJPEG(data, d.l, p, r, nil)
+		err = h.decodeJPEG(data, d.l, p, r, ra)
 	} else {
-		err = h.decodePNG(data, d.o.DropAlpha, r, nil)
+		err = h.decodePNG(data, d.o.DropAlpha, r, ra)
 	}
-	if err == nil {
+	switch {
+	case err != nil && ra != nil:
+		ra.release()
+		return nil, err
+	case err == nil && r != nil:
 		r.finish()
 	}
-	return err
+	return ra, err
 }
 
-// raster decodes a whole picture, opaque.
-func (d *Decoder) raster(h header, p plan, data []byte) (*raster, error) {
-	switch h.format {
-	case formatJPEG:
-		ra := newRaster(p.w, p.h)
-		if err := h.decodeJPEG(data, d.l, p, nil, ra); err != nil {
-			ra.release()
-			return nil, err
-		}
-		return ra, nil
-	case formatPNG:
-		ra := newRaster(h.w, h.h)
-		if err := h.decodePNG(data, d.o.DropAlpha, nil, ra); err != nil {
-			ra.release()
-			return nil, err
-		}
-		return ra, nil
-	}
-	ra, err := decodeOther(h, data)
+// rare decodes a whole picture of another format, opaque.
+func (d *Decoder) rare(h header, data []byte) (*raster, error) {
+	ra, err := decodeOther(h, data, d.l)
 	if err != nil {
 		return nil, fault(h.format, err)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // decodeOther decodes the formats that need no speed.
-func decodeOther(h header, data []byte) (*raster, error) {
+func decodeOther(h header, data []byte, l Limits) (*raster, error) {
 	switch h.format {
 	case formatGIF:
 		return decodeGIF(data)
@@ -16,6 +16,8 @@ func decodeOther(h header, data []byte) (*raster, error) {
 		return decodeBMP(data)
 	case formatWebP:
 		return decodeWebP(data)
+	case formatHEIC, formatAVIF:
+		return decodeHEIF(h, data, l)
 	case formatTIFF:
 		img, err := tiff.Decode(bytes.NewReader(data))
 		if err != nil {

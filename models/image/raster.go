@@ -80,14 +80,9 @@ func fromImage(img stdimage.Image) (*raster, error) {
 	case *stdimage.NRGBA:
 		return &raster{w: w, h: h, stride: m.Stride, pix: m.Pix}, nil
 	case *stdimage.RGBA: // premultiplied
-		for i := 0; i+4 <= len(m.Pix); i += 4 {
-			if a := uint32(m.Pix[i+3]); a != 0 && a != 255 {
-				for q := range 3 {
-					m.Pix[i+q] = uint8(min(255*uint32(m.Pix[i+q])/a, 255))
-				}
-			}
-		}
-		return &raster{w: w, h: h, stride: m.Stride, pix: m.Pix}, nil
+		ra := &raster{w: w, h: h, stride: m.Stride, pix: m.Pix}
+		ra.divideByAlpha()
+		return ra, nil
 	}
 	ra := newRaster(w, h)
 	var row func(y int, out []byte)
@@ -131,6 +126,17 @@ func fromImage(img stdimage.Image) (*raster, error) {
 		row(y, ra.pix[y*ra.stride:][:w*4])
 	}
 	return ra, nil
+}
+
+// divideByAlpha undoes a multiplication of the colours by the opacity.
+func (ra *raster) divideByAlpha() {
+	for i := 0; i+4 <= len(ra.pix); i += 4 {
+		if a := uint32(ra.pix[i+3]); a != 0 && a != 255 {
+			for q := range 3 {
+				ra.pix[i+q] = uint8(min(255*uint32(ra.pix[i+q])/a, 255))
+			}
+		}
+	}
 }
 
 func setGray(p []byte, v, a uint8) { p[0], p[1], p[2], p[3] = v, v, v, a }
