@@ -21,7 +21,7 @@ RUN mkdir -p /out/lib /out/share/winnow \
 # ---- what both images share
 FROM debian:bookworm-slim AS base
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libopenblas0-pthread libgomp1 libjpeg62-turbo libdeflate0 \
+    && apt-get install -y --no-install-recommends ca-certificates libopenblas0-pthread libgomp1 libjpeg62-turbo libdeflate0 libheif1 \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 65532 winnow \
     && useradd --uid 65532 --gid winnow --create-home --key UID_MAX=65535 winnow

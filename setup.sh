@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what winnow needs beyond Go modules, into .deps, which git ignores.
 #
-#   ./setup.sh          libraries (OpenBLAS, FAISS, libjpeg-turbo, libdeflate, ONNX Runtime) and models: enough to build and run
+#   ./setup.sh          libraries (OpenBLAS, FAISS, libjpeg-turbo, libdeflate, libheif, ONNX Runtime) and models: enough to build and run
 #   ./setup.sh demo     and the pictures of the demo
 #   ./setup.sh test     and what `make test` needs: an S3 server, the Python peers
 #   ./setup.sh lint     and what `make lint` needs: shellcheck, staticcheck
@@ -23,7 +23,7 @@ readonly ROOT=$PWD D=$PWD/.deps ORT=1.32.0
 readonly VERSITYGW=v1.8.0 STATICCHECK=v0.8.2 ARGO=v3.6.10 FAKE_GCS=v1.56.1 AZURITE=3.35.0
 readonly FAISS_CRATE=0.7.0 FAISS_CRATE_SHA256=c4a8fa67f7070bb81f41dc71c98813b3e40a66bedab12d6c2ac2af50f0837a7e
 readonly WHEELS=$D/cache/wheels DEBS=$D/cache/debs
-readonly NEED=(g++ libopenblas-dev libfaiss-dev libjpeg62-turbo-dev libdeflate-dev)
+readonly NEED=(g++ libopenblas-dev libfaiss-dev libjpeg62-turbo-dev libdeflate-dev libheif1)
 
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 DEBIAN_FRONTEND=noninteractive
 export PATH=$PATH:$D/root/usr/bin
@@ -447,8 +447,8 @@ write_env() {
 }
 
 core() {
-	step apt 'OpenBLAS, FAISS, libjpeg-turbo and libdeflate from Debian' \
-		"On another system install OpenBLAS, FAISS (static, C++), libjpeg-turbo and libdeflate with headers; on Debian try: apt-get update && apt-get install -y ${NEED[*]}"
+	step apt 'OpenBLAS, FAISS, libjpeg-turbo, libdeflate and libheif from Debian' \
+		"On another system install OpenBLAS, FAISS (static, C++), libjpeg-turbo and libdeflate with headers, and libheif for HEIC and AVIF; on Debian try: apt-get update && apt-get install -y ${NEED[*]}"
 	command -v dpkg-query >/dev/null || die 'this is no Debian system: there is no dpkg'
 	command -v g++ >/dev/null || is_root ||
 		die 'there is no g++, and a compiler cannot be unpacked into a folder. An administrator types: sudo apt-get install -y g++'
