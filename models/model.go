@@ -3,8 +3,6 @@ package models
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"strings"
 
 	"winnow/models/image"
 	"winnow/models/onnx"
@@ -15,17 +13,19 @@ import (
 
 // Options say where and within which limits a model runs.
 type Options struct {
-	Device   string       // auto (or empty), cpu, cuda or cuda:N
-	Sessions int          // runs at one time; 0 is one a core, and two a GPU
+	Device   string       // auto (or empty), cpu, cuda, cuda:N, tensorrt or tensorrt:N
+	Sessions int          // runs at one time on each device; 0 is one a core, and two a GPU
 	Limits   image.Limits // of one picture; Bytes bounds texts too
+	Cache    string       // folder for what TensorRT builds; empty builds it every time
 }
 
 // Model is a loaded model. It implements embed.Model and is safe for concurrent
 // use.
 type Model struct {
-	spec    *Spec
-	session *onnx.Session
-	slots   chan *slot // one for each run at a time
+	spec     *Spec
+	sessions []*onnx.Session // one for each device
+	slots    chan *slot      // one for each run at a time
+	why      string          // there is no GPU among the devices
 
 	decoder  *image.Decoder
 	tok      text.Tokenizer
@@ -59,23 +59,11 @@ func New(s *Spec, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", s.Name, err)
 	}
-	file.Device, file.Varying = o.Device, s.Kind == Text
-	m.session, err = onnx.Open(paths[0], file)
-	if err != nil {
+	file.Varying, file.Cache = s.Kind == Text, o.Cache
+	if err := m.open(paths[0], file, o); err != nil {
 		return nil, fmt.Errorf("model %s: %w", s.Name, err)
 	}
-	n := o.Sessions
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
-		if m.gpu() {
-			n = 2 // one fills its tensors while the other runs
-		}
-	}
-	m.slots = make(chan *slot, n)
-	for range n {
-		m.slots <- &slot{}
-	}
-	m.pixels = make(chan *pixels, 2*n*m.BatchSize())
+	m.pixels = make(chan *pixels, 2*m.Sessions()*m.BatchSize())
 	return m, nil
 }
 
@@ -97,16 +85,10 @@ func (m *Model) setImage(l image.Limits) (err error) {
 
 // Close waits for runs that go on and frees the model. No method may be called
 // after.
-func (m *Model) Close() error { return m.session.Close() }
+func (m *Model) Close() error { return m.closeSessions() }
 
 // Spec is the model's spec.
 func (m *Model) Spec() *Spec { return m.spec }
-
-// Device is where the model runs: cpu or cuda:N. With Options.Device auto this says
-// what was chosen.
-func (m *Model) Device() string { return m.session.Device() }
-
-func (m *Model) gpu() bool { return strings.HasPrefix(m.session.Device(), "cuda") }
 
 // Dim implements embed.Model.
 func (m *Model) Dim() int { return m.spec.Dim }

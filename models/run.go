@@ -11,9 +11,10 @@ import (
 
 // slot is the memory of one run at a time. It is reused from run to run.
 type slot struct {
-	in  []onnx.Tensor
-	out []float32
-	sum []float64
+	session *onnx.Session
+	in      []onnx.Tensor // in memory that the session's device reads by itself
+	out     []float32
+	sum     []float64
 }
 
 // grow returns n numbers of b's memory, of any value.
@@ -60,19 +61,19 @@ func (m *Model) run(ctx context.Context, in []embed.Input, out []float32) error 
 	rows := max(len(in), m.fixedRows)
 	s.in = grow(s.in, len(m.spec.Inputs))
 	if m.spec.Kind == Image {
-		m.imageTensor(&s.in[0], in, rows)
+		m.imageTensor(s, in, rows)
 	} else {
-		m.textTensors(s.in, in, rows)
+		m.textTensors(s, in, rows)
 	}
 	var result onnx.Tensor
 	if width := m.spec.OutputDim; m.spec.Pooling == PoolNone && m.outRank == 2 { // else the runtime knows, such as [batch, dim, 1, 1]
 		result = onnx.Tensor{Shape: []int64{int64(rows), int64(width)}, Float32: out}
-		if rows != len(in) || width != m.spec.Dim {
-			s.out = grow(s.out, rows*width)
+		if rows != len(in) || width != m.spec.Dim || m.gpu() {
+			s.out = onnx.Grow(s.session, s.out, rows*width)
 			result.Float32 = s.out
 		}
 	}
-	if err := m.session.Run(ctx, s.in, &result); err != nil {
+	if err := s.session.Run(ctx, s.in, &result); err != nil {
 		return err
 	}
 	if err := m.pool(result, in, rows, s, out); err != nil {
@@ -86,15 +87,15 @@ func (m *Model) run(ctx context.Context, in []embed.Input, out []float32) error 
 	return nil
 }
 
-func (m *Model) imageTensor(t *onnx.Tensor, in []embed.Input, rows int) {
-	p := m.spec.Image
+func (m *Model) imageTensor(s *slot, in []embed.Input, rows int) {
+	t, p := &s.in[0], m.spec.Image
 	h, w := p.Size.Height, p.Size.Width
 	t.Shape = []int64{int64(rows), 3, int64(h), int64(w)}
 	if p.Layout == "nhwc" {
 		t.Shape = []int64{int64(rows), int64(h), int64(w), 3}
 	}
 	size := 3 * h * w
-	t.Float32 = grow(t.Float32, rows*size)
+	t.Float32 = onnx.Grow(s.session, t.Float32, rows*size)
 	for k := range rows {
 		dst := t.Float32[k*size : (k+1)*size]
 		if k >= len(in) || in[k] == nil {
@@ -129,29 +130,29 @@ func (m *Model) fill(dst []float32, b []byte) {
 }
 
 // textTensors fills ids, mask and type ids of rows × the longest text.
-func (m *Model) textTensors(t []onnx.Tensor, in []embed.Input, rows int) {
+func (m *Model) textTensors(s *slot, in []embed.Input, rows int) {
 	length := max(1, m.fixedTokens)
 	for _, x := range in {
 		if x != nil {
 			length = max(length, x.Len())
 		}
 	}
+	t := s.in
 	for i, spec := range m.spec.Inputs {
 		t[i].Shape = []int64{int64(rows), int64(length)}
 		pad := m.spec.Text.PadID
 		switch spec.DType {
 		case "int64":
-			t[i].Int64 = fillText(t[i].Int64, in, rows, length, spec.Role, int64(pad))
+			t[i].Int64 = fillText(onnx.Grow(s.session, t[i].Int64, rows*length), in, rows, length, spec.Role, int64(pad))
 		case "int32":
-			t[i].Int32 = fillText(t[i].Int32, in, rows, length, spec.Role, int32(pad))
+			t[i].Int32 = fillText(onnx.Grow(s.session, t[i].Int32, rows*length), in, rows, length, spec.Role, int32(pad))
 		default:
-			t[i].Float32 = fillText(t[i].Float32, in, rows, length, spec.Role, float32(pad))
+			t[i].Float32 = fillText(onnx.Grow(s.session, t[i].Float32, rows*length), in, rows, length, spec.Role, float32(pad))
 		}
 	}
 }
 
 func fillText[T int32 | int64 | float32](dst []T, in []embed.Input, rows, length int, role Role, pad T) []T {
-	dst = grow(dst, rows*length)
 	if role == RoleTypeIDs {
 		clear(dst)
 		return dst

@@ -123,6 +123,9 @@ func Init() error {
 	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("load ONNX Runtime from %s: %w; %s", path, err, fix)
 	}
+	if err := openAPI(path); err != nil {
+		return fmt.Errorf("load ONNX Runtime from %s: %w; %s", path, err, fix)
+	}
 	environment.library = path
 	return nil
 }

@@ -6,18 +6,22 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	ort "github.com/yalue/onnxruntime_go"
 )
 
+// ErrMemory says that a run found too little memory on its device. A smaller batch
+// may fit.
+var ErrMemory = errors.New("out of memory")
+
 // Options of a session.
 type Options struct {
-	// Device is cpu (or empty), auto, cuda or cuda:N. auto is the CPU in this
-	// version. A device that was asked for and is not there is an error.
-	Device string
+	Device Device
+	// Data is the model itself, where it is not the file as it lies.
+	Data []byte
 	// Inputs name the model's inputs in the order in which Run gets them.
 	Inputs []string
 	// Output names the tensor that Run returns.
@@ -25,17 +29,25 @@ type Options struct {
 	// Varying says that shapes differ from run to run, as those of texts do: no
 	// memory plan is kept for every shape.
 	Varying bool
-	// Data is the model where it is not the file's, such as a part that was cut out
-	// of it. It may be changed once Open has returned.
-	Data []byte
+	// Cache is a folder for what TensorRT builds; empty builds it every time.
+	Cache string
+
+	bind bool // bind on the processor too: for tests of that way
 }
 
-// Session is a loaded model. It is safe for concurrent use.
+// Session is a loaded model on one device. It is safe for concurrent use.
 type Session struct {
 	path   string
-	device string
+	device Device
+	inputs []string
+	output string
+	bind   bool
 	mu     sync.RWMutex // held for reading while a Run goes on
 	s      *ort.DynamicAdvancedSession
+
+	own      sync.Mutex // of what follows
+	bindings []*ort.IoBinding
+	mem      *memory // nil: Go's own
 }
 
 // Tensor is a value that goes in or comes out: its shape, and numbers of one type.
@@ -46,7 +58,8 @@ type Tensor struct {
 	Int32   []int32
 }
 
-// Open loads a model file.
+// Open loads a model file. A GPU that does not work, or that would leave the work
+// to the processor, is an error with the fix.
 func Open(path string, o Options) (*Session, error) {
 	if err := Init(); err != nil {
 		return nil, err
@@ -66,87 +79,118 @@ func Open(path string, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ONNX Runtime: %w", err)
 	}
-	device, err := useDevice(so, o.Device)
-	if err != nil {
-		return nil, err
+	if o.Device.GPU() || o.bind {
+		err = errors.Join(addProvider(so, o.Device, o.Cache), deterministic(so), so.AddSessionConfigEntry("session.record_ep_graph_assignment_info", "1"))
+		if err != nil {
+			return nil, fmt.Errorf("device %s: %w; %s", o.Device, err, fixOf(o.Device.Kind))
+		}
 	}
-	var s *ort.DynamicAdvancedSession
-	if o.Data != nil {
-		s, err = ort.NewDynamicAdvancedSessionWithONNXData(o.Data, o.Inputs, []string{o.Output}, so)
+	s := &Session{path: path, device: o.Device, inputs: o.Inputs, output: o.Output, bind: o.bind || o.Device.GPU()}
+	if o.Data == nil {
+		s.s, err = ort.NewDynamicAdvancedSession(path, o.Inputs, []string{o.Output}, so)
 	} else {
-		s, err = ort.NewDynamicAdvancedSession(path, o.Inputs, []string{o.Output}, so)
+		s.s, err = ort.NewDynamicAdvancedSessionWithONNXData(o.Data, o.Inputs, []string{o.Output}, so)
 	}
 	if err != nil {
-		return nil, missing(path, err)
+		return nil, s.opening(err)
 	}
-	return &Session{path: path, device: device, s: s}, nil
+	if s.bind {
+		if err := s.prepare(o); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
 }
 
-// CheckDevice reports whether a device's name is one that Open knows.
-func CheckDevice(device string) error {
-	_, _, err := parseDevice(device)
-	return err
-}
-
-// parseDevice splits "cuda:1".
-func parseDevice(device string) (kind string, number int, err error) {
-	kind, n, numbered := strings.Cut(device, ":")
+// opening says why a model cannot be loaded.
+func (s *Session) opening(err error) error {
 	switch {
-	case device == "" || device == "cpu" || device == "auto":
-		return "cpu", 0, nil
-	case kind == "cuda":
-		if numbered {
-			number, err = strconv.Atoi(n)
-		}
-		if err == nil && number >= 0 {
-			return "cuda", number, nil
-		}
+	case !s.device.GPU():
+		return missing(s.path, err)
+	case outOfMemory(err):
+		return fmt.Errorf("device %s: model %s: %w: %w; free the GPU's memory, take a smaller model, or write device: cpu", s.device, s.path, ErrMemory, shorten(err))
 	}
-	return "", 0, fmt.Errorf("device %q: use auto, cpu, cuda or cuda:N", device)
+	return fmt.Errorf("device %s: %w; %s", s.device, missing(s.path, err), fixOf(s.device.Kind))
 }
 
-// useDevice adds the provider of a device and returns the device's full name.
-func useDevice(so *ort.SessionOptions, device string) (string, error) {
-	kind, number, err := parseDevice(device)
-	if err != nil || kind == "cpu" {
-		return kind, err
+// prepare looks at where the operators went, and makes the allocator of the memory
+// that a GPU reads by itself.
+func (s *Session) prepare(o Options) error {
+	gpu := -1
+	if s.device.GPU() {
+		nodes, err := assignment(s.s)
+		if err == nil {
+			err = checkNodes(nodes)
+		}
+		if err != nil {
+			return fmt.Errorf("device %s: model %s: %w; a quantised model runs on the processor only: take the float32 or float16 one, or write device: cpu; otherwise %s",
+				s.device, s.path, err, fixOf(s.device.Kind))
+		}
+		gpu = s.device.Number
 	}
-	name := fmt.Sprintf("cuda:%d", number)
-	fix := "it needs onnxruntime-gpu's library with libonnxruntime_providers_cuda.so beside it, CUDA 13 and cuDNN 9; use device: cpu where there is no GPU"
-	cuda, err := ort.NewCUDAProviderOptions()
-	if err != nil {
-		return "", fmt.Errorf("device %s: %w; %s", name, shorten(err), fix)
+	mem, err := newMemory(s.s, gpu)
+	if err != nil && o.bind {
+		return fmt.Errorf("ONNX Runtime: memory of a session: %w", err)
 	}
-	defer cuda.Destroy()
-	if err := cuda.Update(map[string]string{"device_id": strconv.Itoa(number)}); err != nil {
-		return "", fmt.Errorf("device %s: %w; %s", name, shorten(err), fix)
+	if err == nil { // else Go's memory serves, a copy slower
+		s.mem = mem
 	}
-	if err := so.AppendExecutionProviderCUDA(cuda); err != nil {
-		return "", fmt.Errorf("device %s: %w; %s", name, shorten(err), fix)
-	}
-	return name, nil
+	return nil
 }
 
-// Device is where the model runs: cpu or cuda:N.
-func (s *Session) Device() string { return s.device }
+// Device is where the model runs.
+func (s *Session) Device() Device { return s.device }
 
-// Close waits for runs that go on and frees the model. It may be called twice.
+// Close waits for runs that go on and frees the model, and the memory that Grow
+// gave. It may be called twice.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.s == nil {
 		return nil
 	}
-	err := s.s.Destroy()
-	s.s = nil
+	s.own.Lock()
+	defer s.own.Unlock()
+	var err error
+	for _, b := range s.bindings {
+		err = errors.Join(err, b.Destroy())
+	}
+	if s.mem != nil {
+		s.mem.close()
+	}
+	err = errors.Join(err, s.s.Destroy())
+	s.bindings, s.mem, s.s = nil, nil, nil
 	return err
+}
+
+// Grow returns n numbers of b's memory, or of more where that is too small; their
+// values are any. For a GPU it is page-locked memory, which is reused from run to
+// run and ends with the session.
+func Grow[T float32 | int64 | int32](s *Session, b []T, n int) []T {
+	if n <= cap(b) {
+		return b[:n]
+	}
+	s.own.Lock()
+	defer s.own.Unlock()
+	if s.mem == nil || n == 0 {
+		return make([]T, n)
+	}
+	if cap(b) > 0 {
+		s.mem.free(unsafe.Pointer(unsafe.SliceData(b)))
+	}
+	var one T
+	p, err := s.mem.allocate(n * int(unsafe.Sizeof(one)))
+	if err != nil {
+		return make([]T, n) // no more memory may be locked
+	}
+	return unsafe.Slice((*T)(p), n)
 }
 
 // Run computes out from in, tensors in the order of Options.Inputs. Where out has
 // a shape and numbers, they are overwritten and the model's output must have that
 // shape; otherwise shape and numbers are set. The numbers of all tensors must not
 // be touched until Run returns. When ctx ends, the runtime is told to stop, and Run
-// returns the context's cause once it has.
+// returns the context's cause once it has. Too little memory is ErrMemory.
 func (s *Session) Run(ctx context.Context, in []Tensor, out *Tensor) (err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -179,11 +223,12 @@ func (s *Session) Run(ctx context.Context, in []Tensor, out *Tensor) (err error)
 		}
 		free = append(free, outputs[0])
 	}
-	if err := s.run(ctx, values, outputs); err != nil {
-		return err
+	if s.bind {
+		return s.runBound(ctx, values, outputs[0], out)
 	}
-	if out.Float32 != nil {
-		return nil
+	err = s.stoppable(ctx, func(opts *ort.RunOptions) error { return s.s.RunWithOptions(values, outputs, opts) })
+	if err != nil || out.Float32 != nil {
+		return err
 	}
 	free = append(free, outputs[0])
 	t, ok := outputs[0].(*ort.Tensor[float32])
@@ -194,8 +239,63 @@ func (s *Session) Run(ctx context.Context, in []Tensor, out *Tensor) (err error)
 	return nil
 }
 
-// run calls the runtime, which stops early when ctx ends.
-func (s *Session) run(ctx context.Context, in, out []ort.Value) error {
+// runBound runs with a binding, whose inputs are copied to the GPU as they are
+// bound, beside the run of another goroutine. given is out's own memory, or nil.
+func (s *Session) runBound(ctx context.Context, in []ort.Value, given ort.Value, out *Tensor) error {
+	b, err := s.binding()
+	if err != nil {
+		return fmt.Errorf("model %s: %w", s.path, shorten(err))
+	}
+	if err := s.bindAndRun(ctx, b, in, given, out); err != nil {
+		return errors.Join(err, b.Destroy())
+	}
+	b.ClearBoundInputs()
+	b.ClearBoundOutputs()
+	s.own.Lock()
+	s.bindings = append(s.bindings, b)
+	s.own.Unlock()
+	return nil
+}
+
+// binding takes one that waits, or makes one.
+func (s *Session) binding() (*ort.IoBinding, error) {
+	s.own.Lock()
+	defer s.own.Unlock()
+	if n := len(s.bindings); n > 0 {
+		b := s.bindings[n-1]
+		s.bindings = s.bindings[:n-1]
+		return b, nil
+	}
+	return s.s.CreateIoBinding()
+}
+
+func (s *Session) bindAndRun(ctx context.Context, b *ort.IoBinding, in []ort.Value, given ort.Value, out *Tensor) error {
+	if len(in) != len(s.inputs) {
+		return fmt.Errorf("model %s: %d inputs for %d names", s.path, len(in), len(s.inputs))
+	}
+	for i, v := range in {
+		if err := b.BindInput(s.inputs[i], v); err != nil {
+			return s.failed(ctx, err)
+		}
+	}
+	bind := func() error { return bindHostOutput(b, s.output) }
+	if given != nil {
+		bind = func() error { return b.BindOutput(s.output, given) }
+	}
+	if err := bind(); err != nil {
+		return s.failed(ctx, err)
+	}
+	if err := s.stoppable(ctx, func(opts *ort.RunOptions) error { return runBinding(s.s, b, opts) }); err != nil || given != nil {
+		return err
+	}
+	if err := boundOutput(b, out); err != nil {
+		return fmt.Errorf("model %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// stoppable calls the runtime, which stops early when ctx ends.
+func (s *Session) stoppable(ctx context.Context, call func(*ort.RunOptions) error) error {
 	opts, err := ort.NewRunOptions()
 	if err != nil {
 		return fmt.Errorf("ONNX Runtime: %w", err)
@@ -206,17 +306,37 @@ func (s *Session) run(ctx context.Context, in, out []ort.Value) error {
 		defer close(told)
 		_ = opts.Terminate()
 	})
-	err = s.s.RunWithOptions(in, out, opts)
+	err = call(opts)
 	if !stop() {
 		<-told // or opts would be freed under it
 	}
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
+	return s.failed(ctx, err)
+}
+
+// failed says what the runtime's error means.
+func (s *Session) failed(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case outOfMemory(err):
+		return fmt.Errorf("model %s on %s: %w: %w", s.path, s.device, ErrMemory, shorten(err))
 	}
 	return fmt.Errorf("model %s: %w", s.path, shorten(err))
+}
+
+// outOfMemory knows the words of ONNX Runtime's arenas, CUDA, cuBLAS, cuDNN and
+// TensorRT: the runtime has no code for it.
+func outOfMemory(err error) bool {
+	text := strings.ToLower(err.Error())
+	for _, words := range []string{"failed to allocate memory", "smaller than requested bytes", "out of memory", "outofmemory", "_alloc_failed", "bad_alloc", "bad allocation", "memoryallocation"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *Tensor) value(pin *runtime.Pinner) (ort.Value, error) {
