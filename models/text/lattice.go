@@ -27,10 +27,18 @@ type lattice[F float32 | float64] struct {
 	scores   []F
 	unk      int32
 	unkScore F
-	restarts bool    // the sums start anew where they get far from 0
-	fused    bool    // neighbouring unknown characters that are a piece together are that piece
-	bytes    []int64 // ids of byte pieces where unknown characters fall back to them
-	rooms    sync.Pool
+	restarts bool      // the sums start anew where they get far from 0
+	fused    bool      // neighbouring unknown characters that are a piece together are that piece
+	bytes    []int64   // ids of byte pieces where unknown characters fall back to them
+	words    bool      // words can be cut one by one
+	maxScore F         // the largest absolute score
+	rooms    sync.Pool // of *room[F]
+}
+
+// room is what encode needs for a text.
+type room[F float32 | float64] struct {
+	best  []node[F]
+	known words
 }
 
 // scored is a piece of a tokenizer.json's vocabulary.
@@ -41,6 +49,9 @@ type scored struct {
 
 // unkPenalty is how far below the worst piece an unknown character scores.
 const unkPenalty = 10
+
+// maxScore is how far from 0 a piece's score may be, so that no sum becomes infinite.
+const maxScore = 1e30
 
 // newHFLattice makes a lattice that cuts as the tokenizers library does. An id is
 // a piece's place in pieces; of equal pieces the last counts. Neighbouring unknown
@@ -54,7 +65,7 @@ func newHFLattice(pieces []scored, unk int, byteFallback bool) (*lattice[float64
 	ids := make(map[string]int32, len(pieces))
 	least := math.Inf(1)
 	for i, p := range pieces {
-		if math.IsNaN(p.score) || math.IsInf(p.score, 0) {
+		if !(math.Abs(p.score) <= maxScore) {
 			return nil, fmt.Errorf("the piece %q has the score %v", p.text, p.score)
 		}
 		l.scores[i] = p.score
@@ -64,6 +75,7 @@ func newHFLattice(pieces []scored, unk int, byteFallback bool) (*lattice[float64
 		}
 	}
 	l.unkScore = least - unkPenalty
+	l.maxScore = largest(l.scores, l.unkScore)
 	keys := make([]trieKey, 0, len(ids))
 	for text, id := range ids {
 		keys = append(keys, trieKey{text, id})
@@ -85,11 +97,21 @@ func newHFLattice(pieces []scored, unk int, byteFallback bool) (*lattice[float64
 	return l, nil
 }
 
+// largest returns the largest absolute score.
+func largest[F float32 | float64](scores []F, most F) F {
+	most = max(most, -most)
+	for _, s := range scores {
+		most = max(most, s, -s)
+	}
+	return most
+}
+
 // node is the best path to a place in the text.
 type node[F float32 | float64] struct {
-	score F
-	start int32 // where its last piece starts; -1: none leads here yet
-	id    int32
+	score  F
+	second F     // the score of the second-best path
+	start  int32 // where its last piece starts; -1: none leads here yet
+	id     int32
 }
 
 // keep is how large a scratch may be to be kept.
@@ -97,33 +119,103 @@ const keep = 1 << 20
 
 // encode appends the ids of a text, which is valid UTF-8, to dst.
 func (l *lattice[F]) encode(text []byte, dst []int64) []int64 {
-	room, _ := l.rooms.Get().(*[]node[F])
-	if room == nil {
-		room = new([]node[F])
+	r, _ := l.rooms.Get().(*room[F])
+	if r == nil {
+		r = new(room[F])
 	}
-	if cap(*room) < len(text)+1 {
-		*room = make([]node[F], len(text)+1+len(text)/2)
+	from := len(dst)
+	sum := F(0) // of the scores so far
+	for len(text) > 0 {
+		n := len(text)
+		if l.words {
+			n = wordLen(text)
+		}
+		if n > longestWord {
+			dst, sum = l.word(text[:n], sum, r, nil, dst, from)
+		} else if w, ok := r.known.at(text[:n]); ok && l.holds(w, sum) {
+			for _, id := range w.ids[:w.n] {
+				dst = append(dst, int64(id))
+				sum += l.scores[id]
+			}
+		} else {
+			dst, sum = l.word(text[:n], sum, r, w, dst, from)
+		}
+		text = text[n:]
 	}
-	best := (*room)[:len(text)+1]
-	l.viterbi(text, best)
-	dst = l.path(text, best, dst)
-	if cap(*room) <= 2*keep {
-		l.rooms.Put(room)
+	if cap(r.best) <= 2*keep {
+		l.rooms.Put(r)
 	}
 	return dst
+}
+
+// word appends the ids of a word before which the scores sum up to sum, and
+// returns the sum after it. It remembers the word in place, where that is not nil.
+func (l *lattice[F]) word(text []byte, sum F, r *room[F], place *word, dst []int64, from int) ([]int64, F) {
+	if cap(r.best) < len(text)+1 {
+		r.best = make([]node[F], len(text)+1+len(text)/2)
+	}
+	best := r.best[:len(text)+1]
+	l.viterbi(text, sum, best)
+	at := len(dst)
+	dst = l.path(text, best, dst)
+	if place != nil && !slices.Contains(dst[at:], int64(l.unk)) {
+		l.remember(text, sum, best, place, dst[at:])
+	}
+	return joinUnknown(dst, from, at, l.unk), best[len(text)].score
+}
+
+// remember keeps how a word was cut. Another sum before it rounds the sums in it
+// in other ways, and might turn a close decision. So a word is kept with the least
+// lead that its path had anywhere over the second-best one.
+func (l *lattice[F]) remember(text []byte, sum F, best []node[F], place *word, ids []int64) {
+	lead := F(math.Inf(1))
+	for i := len(text); i > 0; i = int(best[i].start) {
+		if best[i].id == l.unk {
+			return // its bytes are ids
+		}
+		lead = min(lead, best[i].score-best[i].second)
+	}
+	reach := F(0)
+	for _, b := range best {
+		if b.start >= 0 {
+			reach = max(reach, b.score-sum, sum-b.score)
+		}
+	}
+	reach += l.maxScore
+	if max(sum, -sum)+reach >= farScore || !place.set(text, ids) {
+		return
+	}
+	place.reach = float32(reach)
+	place.slack = float32(lead - l.rounding(place, sum))
+}
+
+// rounding bounds twice the error of sums in a word behind a given sum: each piece
+// adds at most half a unit in the last place.
+func (l *lattice[F]) rounding(w *word, sum F) F {
+	return 2 * F(w.size+1) * (max(sum, -sum) + F(w.reach)) / (1 << 23)
+}
+
+// holds tells whether a remembered word is cut in the same way behind sum.
+func (l *lattice[F]) holds(w *word, sum F) bool {
+	if !l.words { // then the word is the whole text
+		return true
+	}
+	return F(w.slack) > l.rounding(w, sum) && max(sum, -sum)+F(w.reach) < farScore
 }
 
 // farScore is how far a sum of scores may get from 0. Beyond, the sums start anew:
 // with fewer digits left, equally good paths would be told apart by rounding.
 const farScore = 100_000
 
-// viterbi finds the best path to every character.
-func (l *lattice[F]) viterbi(text []byte, best []node[F]) {
+// viterbi finds the best path to every character. The scores before the text sum
+// up to sum.
+func (l *lattice[F]) viterbi(text []byte, sum F, best []node[F]) {
 	n := len(text)
+	none := node[F]{F(math.Inf(-1)), F(math.Inf(-1)), -1, -1}
 	for i := range best {
-		best[i] = node[F]{start: -1}
+		best[i] = none
 	}
-	best[0].score = 0
+	best[0].score = sum
 	units := l.trie.units
 	root := units[0]
 	far := 0 // the furthest place that a path leads to
@@ -153,19 +245,24 @@ func (l *lattice[F]) viterbi(text []byte, best []node[F]) {
 			}
 			far = max(far, j)
 			score := l.scores[id] + here
-			if to := &best[j]; to.start < 0 || score > to.score {
-				*to = node[F]{score, int32(i), id}
-			}
+			best[j].offer(score, int32(i), id)
 			single = single || j-i == size
 		}
 		if !single {
 			far = max(far, i+size)
 			score := l.unkScore + here
-			if to := &best[i+size]; to.start < 0 || score > to.score {
-				*to = node[F]{score, int32(i), l.unk}
-			}
+			best[i+size].offer(score, int32(i), l.unk)
 		}
 		i += size
+	}
+}
+
+// offer offers a path to a node.
+func (b *node[F]) offer(score F, start, id int32) {
+	if score > b.score {
+		*b = node[F]{score, b.score, start, id}
+	} else if score > b.second {
+		b.second = score
 	}
 }
 

@@ -1,9 +1,7 @@
 package text
 
 import (
-	"bytes"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -15,21 +13,16 @@ type merger struct {
 	user   *trie // pieces that are found before anything is merged, and stay whole; or nil
 	scores []float32
 	unk    int32
-	bytes  []int64 // ids of byte pieces where unknown characters fall back to them
-	unused []bool  // by id; nil: none is
-	// words tells that no piece has ▁ after another character, so that merging
-	// never crosses the beginning of a word, and words can be cut one by one.
-	words bool
-	rooms sync.Pool // of *mergeRoom
+	bytes  []int64   // ids of byte pieces where unknown characters fall back to them
+	unused []bool    // by id; nil: none is
+	words  bool      // words can be cut one by one
+	rooms  sync.Pool // of *mergeRoom
 }
 
 func newMerger(v *vocabulary, user *trie) (*merger, error) {
-	m := &merger{user: user, scores: v.scores, unk: v.unk, bytes: v.bytes, words: true}
+	m := &merger{user: user, scores: v.scores, unk: v.unk, bytes: v.bytes, words: splits(v.keys)}
 	m.rooms.New = func() any { return new(mergeRoom) }
 	keys := slices.Concat(v.keys, v.unused)
-	for _, k := range keys {
-		m.words = m.words && !strings.Contains(strings.TrimLeft(k.key, space), space)
-	}
 	if len(v.unused) > 0 {
 		// How an unused piece is taken apart depends on the whole text.
 		m.unused, m.words = make([]bool, len(v.scores)), false
@@ -67,6 +60,7 @@ type mergeRoom struct {
 	symbols []symbol
 	queue   []pair // a heap
 	parts   map[string]int
+	known   words
 }
 
 // encode implements cutter.
@@ -74,11 +68,24 @@ func (m *merger) encode(text []byte, dst []int64) []int64 {
 	r := m.rooms.Get().(*mergeRoom)
 	from := len(dst)
 	for len(text) > 0 {
+		at := len(dst)
 		n := len(text)
 		if m.words {
 			n = wordLen(text)
 		}
-		dst = m.word(text[:n], r, dst, from)
+		if !m.words || n > longestWord {
+			dst = m.word(text[:n], r, dst)
+		} else if w, ok := r.known.at(text[:n]); ok {
+			for _, id := range w.ids[:w.n] {
+				dst = append(dst, int64(id))
+			}
+		} else {
+			dst = m.word(text[:n], r, dst)
+			if !slices.Contains(dst[at:], int64(m.unk)) {
+				w.set(text[:n], dst[at:])
+			}
+		}
+		dst = joinUnknown(dst, from, at, m.unk)
 		text = text[n:]
 	}
 	if cap(r.symbols) <= keep/16 && cap(r.queue) <= keep/16 {
@@ -87,20 +94,8 @@ func (m *merger) encode(text []byte, dst []int64) []int64 {
 	return dst
 }
 
-// wordLen is where the next word after that at the front of text begins: at the
-// next ▁ behind another character.
-func wordLen(text []byte) int {
-	i := 0
-	for bytes.HasPrefix(text[i:], []byte(space)) {
-		i += len(space)
-	}
-	if at := bytes.Index(text[i:], []byte(space)); at >= 0 {
-		return i + at
-	}
-	return len(text)
-}
-
-func (m *merger) word(text []byte, r *mergeRoom, dst []int64, from int) []int64 {
+func (m *merger) word(text []byte, r *mergeRoom, dst []int64) []int64 {
+	from := len(dst)
 	m.split(text, r)
 	if m.unused != nil {
 		r.parts = map[string]int{}

@@ -76,7 +76,7 @@ func (m *spModel) vocabulary() (*vocabulary, error) {
 	v := &vocabulary{unk: -1, bos: -1, eos: -1, least: math.MaxFloat32, most: -math.MaxFloat32}
 	byteIDs := map[byte]int64{}
 	for i, p := range m.pieces {
-		if s := float64(p.score); math.IsNaN(s) || math.IsInf(s, 0) {
+		if !(math.Abs(float64(p.score)) <= maxScore) {
 			return nil, fmt.Errorf("the tokenizer's piece %q has the score %v", p.text, p.score)
 		}
 		id := int32(i)
@@ -132,6 +132,7 @@ func newLattice(v *vocabulary) (*lattice[float32], error) {
 		// More than any piece of a text's own has, so that they win.
 		l.scores[k.value] = float32(0.1 * float64(len(k.key)-1))
 	}
+	l.maxScore, l.words = largest(l.scores, l.unkScore), splits(v.keys)
 	var err error
 	l.trie, err = newTrie(slices.Clone(v.keys))
 	return l, err

@@ -2,7 +2,8 @@
 
     speed.py SP.model STAMPS OUT      STAMPS is a folder of tuxpaint's *.txt
 
-Writes the texts as OUT/*.jsonl, one JSON string a line, and prints the best of
+Copies the model to OUT, writes the texts as OUT/*.jsonl, one JSON string a line,
+and prints the best of
 seven rounds of each: captions (77 languages, in no order), long texts (captions
 joined to about 3 kB), cjk (Japanese, Chinese, Korean, Thai), latin.
 """
@@ -10,6 +11,7 @@ joined to about 3 kB), cjk (Japanese, Chinese, Korean, Thai), latin.
 import json
 import os
 import random
+import shutil
 import sys
 import time
 
@@ -46,6 +48,7 @@ def main():
     model, stamps, out = sys.argv[1:]
     p = sp.SentencePieceProcessor(model_file=model)
     os.makedirs(out, exist_ok=True)
+    shutil.copy(model, os.path.join(out, "sp.model"))
     for name, lines in texts(stamps).items():
         with open(os.path.join(out, name + ".jsonl"), "w", encoding="utf-8") as f:
             for t in lines:
