@@ -120,7 +120,17 @@ func (s *Spec) recover(file, sum string, folders []string) (string, error) {
 			}
 		}
 	}
-	return file, fmt.Errorf("model %s: there is no %s with sha256 %s; looked in %s", s.Name, filepath.Base(file), sum, strings.Join(folders, ", "))
+	return file, &MissingError{s.Name, filepath.Base(file), sum, folders}
+}
+
+// MissingError says that no file has the hash that a spec names.
+type MissingError struct {
+	Model, File, SHA256 string
+	Folders             []string // where it was looked for
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("model %s: there is no %s with sha256 %s; looked in %s", e.Model, e.File, e.SHA256, strings.Join(e.Folders, ", "))
 }
 
 // Folder is where the spec's own file is; "" for a spec that winnow ships.

@@ -12,14 +12,14 @@ import (
 // Cmd is the embed command.
 type Cmd struct {
 	stage.Flags
-	RetryRejected bool `help:"Try rows again that were rejected for good."`
+	RetryRejected bool `help:"Try only rows that were rejected, for good or not."`
 }
 
 // Help shows examples.
 func (*Cmd) Help() string {
 	return `Examples:
   winnow embed                         all rows without a vector
-  winnow embed --retry-rejected        rejected rows too
+  winnow embed --retry-rejected        only what failed, once it is mended; winnow rejects lists it
   winnow embed --run R --plan          plan only; then, in any number of processes:
   winnow embed --run R --task 0/4      the first of four shares
   winnow embed --run R --commit        publish
@@ -31,7 +31,10 @@ retry may not meet, 11 another run holds the lock, 130 or 143 interrupted.`
 // Run embeds and prints what was done.
 func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 	return stage.Command(ctx, app, c.Flags, func(w *workspace.Workspace) (task.Stage, func()) {
-		s := &Stage{W: w, Retry: c.RetryRejected}
+		s := &Stage{W: w}
+		if c.RetryRejected {
+			s.Rows = workspace.Rejected
+		}
 		return s, s.Close
 	})
 }

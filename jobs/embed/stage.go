@@ -6,13 +6,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 
-	"winnow/configs"
 	"winnow/io/shard"
 	"winnow/io/table"
 	"winnow/jobs/internal/workspace"
@@ -22,14 +23,25 @@ import (
 	"winnow/pipeline/task"
 )
 
-// Stage embeds every embedding of the config. It is a task.Stage.
+// Stage embeds every embedding of the config under its current model. It is a
+// task.Stage.
 type Stage struct {
-	W     *workspace.Workspace
-	Retry bool // try rows again that were rejected for good
+	W    *workspace.Workspace
+	Rows workspace.Rows // which rows without a vector
+	Into *Into          // nil: the current spaces
 
 	mu     sync.Mutex
 	loaded map[string]*models.Model // by fingerprint
 	clock  clock
+}
+
+// Into makes a stage of the same kind that fills other spaces.
+type Into struct {
+	Stage    string // its name
+	Spaces   []*workspace.Space
+	Limit    int64 // rows of a plan; 0: all
+	TaskRows int64 // rows of a task at most; 0: as for embed
+	Model    func(embed.Model) embed.Model
 }
 
 // spec is what a task needs: the rest stands in its input file.
@@ -55,7 +67,28 @@ type tableFacts struct {
 }
 
 // Name is the stage's name.
-func (*Stage) Name() string { return "embed" }
+func (s *Stage) Name() string {
+	if s.Into != nil {
+		return s.Into.Stage
+	}
+	return "embed"
+}
+
+// spaces are those that the stage fills, and how many rows at most.
+func (s *Stage) spaces(ctx context.Context) ([]*workspace.Space, int64, error) {
+	if s.Into != nil {
+		return s.Into.Spaces, cmp.Or(s.Into.Limit, math.MaxInt64), nil
+	}
+	var list []*workspace.Space
+	for _, e := range s.W.Config.Embeddings {
+		sp, err := s.W.Current(ctx, e)
+		if err != nil {
+			return nil, 0, err
+		}
+		list = append(list, sp)
+	}
+	return list, math.MaxInt64, nil
+}
 
 // Plan lists, for each embedding, the rows that have neither a vector nor a
 // reject under the current model, and cuts them into tasks by asset_id.
@@ -66,20 +99,22 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 		return nil, err
 	}
 	f := facts{Rejects: known.Version}
-	for _, e := range s.W.Config.Embeddings {
-		sp, err := s.W.Spec(e)
+	spaces, left, err := s.spaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, sp := range spaces {
+		snap, err := s.W.Snapshot(ctx, sp.Root())
 		if err != nil {
 			return nil, err
 		}
-		root := workspace.EmbeddingRoot(e.Name, sp.Fingerprint())
-		snap, err := s.W.Snapshot(ctx, root)
+		f.Tables = append(f.Tables, tableFacts{sp.Name, sp.Fingerprint(), sp.Root(), snap.Version, sp.Spec.Dim})
+		more, err := s.planOne(ctx, run, sp, left)
 		if err != nil {
 			return nil, err
 		}
-		f.Tables = append(f.Tables, tableFacts{e.Name, sp.Fingerprint(), root, snap.Version, sp.Dim})
-		more, err := s.planOne(ctx, run, e, sp, root)
-		if err != nil {
-			return nil, err
+		for _, t := range more {
+			left -= t.Rows
 		}
 		tasks = append(tasks, more...)
 	}
@@ -100,13 +135,23 @@ func taskRows(total, configured int64, image bool) int64 {
 	return min(most, max(256, (total+7)/8))
 }
 
-func (s *Stage) planOne(ctx context.Context, run string, e configs.Embedding, sp *models.Spec, root string) ([]task.Task, error) {
-	total, err := s.W.CountTodo(ctx, e, sp, s.Retry)
-	if err != nil || total == 0 {
+// errEnough ends the listing of rows once a plan has as many as it may.
+var errEnough = errors.New("enough rows")
+
+// planOne cuts the rows of one space, at most limit, into tasks.
+func (s *Stage) planOne(ctx context.Context, run string, sp *workspace.Space, limit int64) ([]task.Task, error) {
+	total, err := s.W.CountTodo(ctx, sp, s.Rows)
+	if err != nil || total == 0 || limit <= 0 {
 		return nil, err
 	}
-	image := sp.Kind == models.Image
+	if err := s.W.CheckModel(sp); err != nil {
+		return nil, err
+	}
+	image := sp.Spec.Kind == models.Image
 	size := taskRows(total, s.W.Config.Tasks.Embed, image)
+	if s.Into != nil && s.Into.TaskRows > 0 {
+		size = min(size, s.Into.TaskRows)
+	}
 	var tasks []task.Task
 	var items []pipeline.Item
 	h := task.NewHash()
@@ -114,20 +159,23 @@ func (s *Stage) planOne(ctx context.Context, run string, e configs.Embedding, sp
 		if len(items) == 0 {
 			return nil
 		}
-		hash := task.NewHash().Add("embed 1").Add(e.Name).Add(sp.Fingerprint()).Add(h.Sum()).Sum()
-		key := workspace.RunDir(run) + "/embed/" + hash + ".parquet"
+		hash := task.NewHash().Add("embed 1").Add(sp.Name).Add(sp.Fingerprint()).Add(h.Sum()).Sum()
+		key := workspace.RunDir(run) + "/" + s.Name() + "/" + hash + ".parquet"
 		if err := s.W.WriteItems(ctx, key, items); err != nil {
 			return err
 		}
-		raw, err := json.Marshal(spec{e.Name, sp.Fingerprint(), key, !image})
+		raw, err := json.Marshal(spec{sp.Name, sp.Fingerprint(), key, !image})
 		if err != nil {
 			return err
 		}
-		tasks = append(tasks, task.Task{Hash: hash, Name: e.Name + " from " + items[0].AssetID, Rows: int64(len(items)), Dir: root, Spec: raw})
+		tasks = append(tasks, task.Task{Hash: hash, Name: sp.Name + " from " + items[0].AssetID, Rows: int64(len(items)), Dir: sp.Root(), Spec: raw})
 		items, h = items[:0], task.NewHash()
 		return nil
 	}
-	err = s.W.Todo(ctx, e, sp, s.Retry, func(it pipeline.Item, tries int64) error {
+	err = s.W.Todo(ctx, sp, s.Rows, func(it pipeline.Item, tries int64) error {
+		if limit--; limit < 0 {
+			return errEnough
+		}
 		items = append(items, it)
 		h.Add(it.AssetID).Add(it.Version).Add(it.URI).Add(fmt.Sprint(tries))
 		if int64(len(items)) < size {
@@ -135,7 +183,7 @@ func (s *Stage) planOne(ctx context.Context, run string, e configs.Embedding, sp
 		}
 		return flush()
 	})
-	if err == nil {
+	if err == nil || errors.Is(err, errEnough) {
 		err = flush()
 	}
 	return tasks, err
@@ -157,8 +205,12 @@ func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result
 	if err != nil {
 		return nil, err
 	}
-	out, err := embed.Run(ctx, items, m, s.W.Fetcher(), embed.Options{
-		Sort: sp.Sort, Stage: s.Name(), Subject: sp.Fingerprint, Count: task.Counter(ctx).Add,
+	var runs embed.Model = m
+	if s.Into != nil && s.Into.Model != nil {
+		runs = s.Into.Model(m)
+	}
+	out, err := embed.Run(ctx, items, runs, s.W.Fetcher(), embed.Options{
+		Sort: sp.Sort, Stage: "embed", Subject: sp.Fingerprint, Count: task.Counter(ctx).Add,
 	})
 	if err != nil {
 		return nil, err
@@ -189,12 +241,13 @@ func (s *Stage) model(ctx context.Context, name, fingerprint string) (*models.Mo
 		return m, nil
 	}
 	defer s.clock.pause()()
-	m, err := s.W.Model(ctx, name)
+	sp, err := s.W.SpaceOf(ctx, name, fingerprint)
 	if err != nil {
 		return nil, err
 	}
-	if got := m.Spec().Fingerprint(); got != fingerprint {
-		return nil, fmt.Errorf("embedding %s: this process has model %s, the plan was made with %s; use the same winnow, spec and model files everywhere", name, got, fingerprint)
+	m, err := s.W.ModelOf(sp)
+	if err != nil {
+		return nil, err
 	}
 	if s.loaded == nil {
 		s.loaded = map[string]*models.Model{}
@@ -224,26 +277,83 @@ func (s *Stage) Commit(ctx context.Context, p *task.Plan, results []*task.Result
 		return err
 	}
 	for _, tf := range f.Tables {
-		c := table.Change{Base: tf.Base, AppID: "embed " + p.ID, AppVersion: 1, Operation: "WRITE", Schema: workspace.VectorSchema,
-			Info: map[string]string{"run": p.Run, "winnow": s.W.App.Version}}
-		for i, t := range p.Tasks {
-			if t.Dir != tf.Root || results[i].Rows == 0 {
-				continue
-			}
-			file, err := s.W.DataFile(ctx, tf.Root, results[i].Output, results[i].Rows)
-			if err != nil {
-				return err
-			}
-			c.Adds = append(c.Adds, file)
-		}
-		if len(c.Adds) == 0 {
-			continue
-		}
-		if _, err := s.W.Table(tf.Root).Commit(ctx, c); err != nil {
+		if err := s.commitTable(ctx, p, tf, results); err != nil {
 			return fmt.Errorf("commit embedding %s: %w", tf.Embedding, err)
 		}
 	}
-	return s.reject(ctx, p.Run, f.Rejects, results)
+	if err := s.reject(ctx, p.Run, f.Rejects, results); err != nil || s.Into != nil {
+		return err
+	}
+	return s.firstHeads(ctx, p.Run, f)
+}
+
+// commitTable adds the shards of one space. One that is there already, from
+// another plan with the same task, is left as it is.
+func (s *Stage) commitTable(ctx context.Context, p *task.Plan, tf tableFacts, results []*task.Result) error {
+	var there map[string]bool
+	c := table.Change{Base: tf.Base, AppID: "embed " + p.ID, AppVersion: 1, Operation: "WRITE", Schema: workspace.VectorSchema,
+		Info: map[string]string{"run": p.Run, "winnow": s.W.App.Version}}
+	for i, t := range p.Tasks {
+		if t.Dir != tf.Root || results[i].Rows == 0 {
+			continue
+		}
+		if there == nil {
+			snap, err := s.W.Snapshot(ctx, tf.Root)
+			if err != nil {
+				return err
+			}
+			there = map[string]bool{}
+			for _, f := range snap.Files {
+				there[f.Path] = true
+			}
+		}
+		if there[results[i].Output] {
+			continue
+		}
+		file, err := s.W.DataFile(ctx, tf.Root, results[i].Output, results[i].Rows)
+		if err != nil {
+			return err
+		}
+		c.Adds = append(c.Adds, file)
+	}
+	if len(c.Adds) == 0 {
+		return nil
+	}
+	_, err := s.W.Table(tf.Root).Commit(ctx, c)
+	return err
+}
+
+// firstHeads makes the first model of each embedding its current one, once there
+// are rows: from then on, another model in the config is a matter of backfill.
+func (s *Stage) firstHeads(ctx context.Context, run string, f facts) error {
+	for _, tf := range f.Tables {
+		e, err := s.W.Embedding(tf.Embedding)
+		if err != nil {
+			return err
+		}
+		sp, err := s.W.Current(ctx, e)
+		if err != nil {
+			return err
+		}
+		if sp.Head != nil || sp.Fingerprint() != tf.Fingerprint {
+			continue
+		}
+		snap, err := s.W.Snapshot(ctx, tf.Root)
+		if err != nil {
+			return err
+		}
+		if snap.Rows() == 0 {
+			continue
+		}
+		assets, err := s.W.Snapshot(ctx, workspace.AssetsRoot)
+		if err != nil {
+			return err
+		}
+		if _, err := s.W.PutHead(ctx, run, sp, snap.Rows(), assets.Version); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reject lists the rejects of all tasks. The transaction is named by the rejects

@@ -23,7 +23,7 @@ import (
 type Cmd struct {
 	Slot          string `help:"Name this round of the batches. Without it, unchanged inputs give the same round." placeholder:"NAME"`
 	AllowRemoval  bool   `help:"Let a snapshot manifest remove more than a tenth of its assets."`
-	RetryRejected bool   `help:"Try rows again that were rejected for good."`
+	RetryRejected bool   `help:"Try rows again that were rejected for good, beside the new ones."`
 }
 
 // Help shows examples.
@@ -99,7 +99,10 @@ func (c *Cmd) stages(ctx context.Context, w *workspace.Workspace, r *Result) err
 		return errors.New("no asset is left: every row of the manifests was rejected")
 	}
 	w.Forget()
-	es := &embed.Stage{W: w, Retry: c.RetryRejected}
+	es := &embed.Stage{W: w}
+	if c.RetryRejected {
+		es.Rows = workspace.NewOrRejected
+	}
 	defer es.Close()
 	sum := stage.Summary{}
 	if err := stage.All(ctx, w, es, &sum); err != nil {

@@ -155,7 +155,7 @@ func (a *Anchors) one(ctx context.Context, f *configs.Function, x function.Ancho
 	if !vectors {
 		return []function.Vector{v}, nil
 	}
-	m, err := a.model(ctx, f.Embedding)
+	m, err := a.model(f.Embedding)
 	if err != nil {
 		return nil, err
 	}
@@ -244,11 +244,11 @@ func (a *Anchors) npy(ctx context.Context, x function.Anchor, file string) ([]fu
 	return out, nil
 }
 
-func (a *Anchors) model(ctx context.Context, embedding string) (*models.Model, error) {
+func (a *Anchors) model(embedding string) (*models.Model, error) {
 	if m := a.loaded[embedding]; m != nil {
 		return m, nil
 	}
-	m, err := a.w.Model(ctx, embedding)
+	m, err := a.w.ModelOf(a.live[embedding].Space)
 	if err == nil {
 		a.loaded[embedding] = m
 	}

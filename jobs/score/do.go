@@ -48,16 +48,12 @@ func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result
 
 // task reads the fitted functions, and puts shards and kept columns together.
 func (s *Stage) task(ctx context.Context, sp spec) (*score.Task, error) {
-	e, err := s.W.Embedding(sp.Embedding)
+	space, err := s.W.SpaceOf(ctx, sp.Embedding, sp.Fingerprint)
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.W.Spec(e)
-	if err != nil {
-		return nil, err
-	}
-	t := &score.Task{Dim: m.Dim, AnyLength: !m.Normalized()}
-	l := &workspace.Live{Embedding: e, Fingerprint: sp.Fingerprint}
+	t := &score.Task{Dim: space.Spec.Dim, AnyLength: !space.Spec.Normalized()}
+	l := &workspace.Live{Embedding: space.Embedding, Fingerprint: sp.Fingerprint}
 	for _, c := range sp.Columns {
 		t.Columns = append(t.Columns, c.Name)
 		if slices.Contains(sp.Kept, c.Name) {

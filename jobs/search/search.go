@@ -90,7 +90,7 @@ func short(s string, n int) string {
 }
 
 func (c *Cmd) search(ctx context.Context, w *workspace.Workspace) (*Result, error) {
-	e, err := c.embedding(w)
+	e, err := c.embedding(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (c *Cmd) search(ctx context.Context, w *workspace.Workspace) (*Result, erro
 }
 
 // embedding picks the embedding: by name, else the first that the query fits.
-func (c *Cmd) embedding(w *workspace.Workspace) (configs.Embedding, error) {
+func (c *Cmd) embedding(ctx context.Context, w *workspace.Workspace) (configs.Embedding, error) {
 	if c.K < 1 {
 		return configs.Embedding{}, pipeline.Usagef("-k %d: want at least 1", c.K)
 	}
@@ -142,11 +142,11 @@ func (c *Cmd) embedding(w *workspace.Workspace) (configs.Embedding, error) {
 		return w.Embedding(c.Embedding)
 	}
 	for _, e := range w.Config.Embeddings {
-		sp, err := w.Spec(e)
+		sp, err := w.Current(ctx, e)
 		if err != nil {
 			return e, err
 		}
-		image := sp.Kind == models.Image
+		image := sp.Spec.Kind == models.Image
 		switch {
 		case c.Asset != "", c.Text != "" && !image, c.File != "" && image == imageFile(c.File):
 			return e, nil

@@ -118,13 +118,21 @@ func (c *collector) embeddings(ctx context.Context) error {
 }
 
 func (c *collector) embedding(ctx context.Context, e configs.Embedding, out *Embedding) (*workspace.Live, error) {
-	spec, err := c.w.Spec(e)
+	from, to, err := c.w.Move(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	out.Fingerprint, out.Dim = spec.Fingerprint(), spec.Dim
-	if out.Others, err = c.models(ctx, e.Name, out.Fingerprint); err != nil {
+	out.Of, out.Model, out.Fingerprint, out.Dim = from.Of, from.Model, from.Fingerprint(), from.Spec.Dim
+	if from.Head != nil {
+		out.Head = from.Head.Number
+	}
+	if out.Others, err = c.models(ctx, e.Name, from.Fingerprint(), to.Fingerprint()); err != nil {
 		return nil, err
+	}
+	if from != to {
+		if out.Backfill, err = c.backfill(ctx, to); err != nil {
+			return nil, err
+		}
 	}
 	l, err := c.w.Live(ctx, e)
 	if err != nil {
@@ -134,7 +142,7 @@ func (c *collector) embedding(ctx context.Context, e configs.Embedding, out *Emb
 	if out.Index, err = c.index(ctx, l); err != nil {
 		return nil, err
 	}
-	cov, err := c.w.Coverage(ctx, e, spec, c.examples)
+	cov, err := c.w.Coverage(ctx, from, c.examples)
 	if err != nil {
 		return nil, err
 	}
@@ -154,15 +162,26 @@ func (c *collector) example(ctx context.Context, l *workspace.Live, out *Embeddi
 	return db.Row(ctx, "SELECT coalesce(min(asset_id), '') FROM "+query.Ident(l.Table), []any{&out.example})
 }
 
-// models lists an embedding's tables under other fingerprints.
-func (c *collector) models(ctx context.Context, embedding, but string) ([]Model, error) {
+// backfill tells how far the model that the config names has come, while another
+// one is in use.
+func (c *collector) backfill(ctx context.Context, to *workspace.Space) (*Backfill, error) {
+	cov, err := c.w.Coverage(ctx, to, c.examples)
+	if err != nil {
+		return nil, err
+	}
+	return &Backfill{Model: to.Title(), Fingerprint: to.Fingerprint(), Dim: to.Spec.Dim,
+		Content: cov.Content, Embedded: cov.Embedded, Todo: cov.Todo, Rejected: cov.Rejected, Reasons: cov.Reasons}, nil
+}
+
+// models lists an embedding's tables under fingerprints other than those.
+func (c *collector) models(ctx context.Context, embedding string, but ...string) ([]Model, error) {
 	var out []Model
 	for o, err := range c.w.Store.ListDir(ctx, "embeddings/"+embedding) {
 		if err != nil {
 			return nil, err
 		}
 		fingerprint := path.Base(strings.TrimSuffix(o.Key, "/"))
-		if !o.IsDir || fingerprint == but {
+		if !o.IsDir || slices.Contains(but, fingerprint) {
 			continue
 		}
 		snap, err := c.w.Snapshot(ctx, workspace.EmbeddingRoot(embedding, fingerprint))
@@ -186,7 +205,7 @@ func (c *collector) unused(ctx context.Context) error {
 		if _, used := c.w.Config.Embedding(name); used || !o.IsDir {
 			continue
 		}
-		list, err := c.models(ctx, name, "")
+		list, err := c.models(ctx, name)
 		c.r.Unused = append(c.r.Unused, list...)
 		if _, err = c.problem(ctx, "embedding "+name, err); err != nil {
 			return err

@@ -48,6 +48,11 @@ func (r *Report) conclude(flag string) {
 		}
 	}
 	for _, e := range r.Embeddings {
+		if b := e.Backfill; b != nil {
+			step(fmt.Sprintf("move %s to the config's model %s; until then all goes on as before", e.Name, b.Model), "backfill --embedding %s", e.Name)
+		}
+	}
+	for _, e := range r.Embeddings {
 		if e.Embedded > 0 {
 			step("look around: the rows nearest to one of yours", "search --asset %s", quote(e.example))
 			break

@@ -63,10 +63,25 @@ type Embedding struct {
 	Rows        int64                    `json:"rows"` // of all shards, those of removed and changed assets included
 	Bytes       int64                    `json:"bytes"`
 	Index       *Index                   `json:"index,omitempty"`
+	Head        int64                    `json:"head,omitempty"`               // number of the head that names the model; 0: none yet
+	Backfill    *Backfill                `json:"backfill,omitempty"`           // the config names another model
 	Others      []Model                  `json:"other_fingerprints,omitempty"` // of earlier models
 	Problem     string                   `json:"problem,omitempty"`
 
 	example string // an asset with a vector
+}
+
+// Backfill is how far an embedding has come under the model that the config
+// names, while it still uses another one.
+type Backfill struct {
+	Model       string                   `json:"model"`
+	Fingerprint string                   `json:"fingerprint"`
+	Dim         int                      `json:"dim"`
+	Content     int64                    `json:"content"`
+	Embedded    int64                    `json:"embedded"`
+	Todo        int64                    `json:"todo"`
+	Rejected    int64                    `json:"rejected"`
+	Reasons     []workspace.RejectReason `json:"reasons,omitempty"`
 }
 
 // Model is an embedding's table under one fingerprint.

@@ -147,6 +147,10 @@ func (p *printer) embedding(e *Embedding) {
 	}
 	p.line("shards", "%s, %s, %s%s", count(int64(e.Shards), "shard"), size(e.Bytes), count(e.Rows, "row"), dead)
 	p.line("index", "%s", e.Index.text())
+	if b := e.Backfill; b != nil {
+		p.line("backfill", "to %s, which the config names: %d embedded, %d to do, %d rejected, of %d with content", b.Model, b.Embedded, b.Todo, b.Rejected, b.Content)
+		p.reasons("rejected", b.Reasons)
+	}
 	for _, m := range e.Others {
 		p.line("other model", "%s: %s", short(m.Fingerprint), m.text())
 	}

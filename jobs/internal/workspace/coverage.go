@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"winnow/configs"
 	"winnow/io/query"
-	"winnow/models"
 	"winnow/pipeline"
 )
 
@@ -35,33 +33,33 @@ type RejectExample struct {
 	Error   string `json:"error"`
 }
 
-// Coverage counts an embedding's rows under its current model, with a few
-// examples of each reason for a reject. The four counts are of assets as they
+// Coverage counts the rows of a space, with a few examples of each reason for a
+// reject. The four counts are of assets as they
 // are now: Content = Embedded + Todo + Rejected.
-func (w *Workspace) Coverage(ctx context.Context, e configs.Embedding, sp *models.Spec, examples int) (*Coverage, error) {
-	l, err := w.Live(ctx, e)
+func (w *Workspace) Coverage(ctx context.Context, s *Space, examples int) (*Coverage, error) {
+	l, err := w.LiveIn(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	c := &Coverage{Embedded: l.Rows}
-	if c.Todo, err = w.CountTodo(ctx, e, sp, false); err != nil {
+	if c.Todo, err = w.CountTodo(ctx, s, New); err != nil {
 		return nil, err
 	}
 	db, err := w.DB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if c.Content, err = db.Int(ctx, fmt.Sprintf("SELECT count(*) FROM assets a WHERE coalesce(%s, '') <> ''", contentSQL(e))); err != nil {
+	if c.Content, err = db.Int(ctx, fmt.Sprintf("SELECT count(*) FROM assets a WHERE coalesce(%s, '') <> ''", s.contentSQL())); err != nil {
 		return nil, err
 	}
-	version := versionSQL(e, sp)
+	version := s.versionSQL()
 	// An asset counts once: for its final reject where it has one.
 	one := fmt.Sprintf(`SELECT r.asset_id, '' AS source, 0 AS line, r.reason, r.error, r.transient
 		FROM rejects r JOIN assets a USING (asset_id)
 		WHERE r.stage = 'embed' AND r.subject = %s AND r.version = %s AND coalesce(%s, '') <> ''
 			AND NOT EXISTS (FROM %s k WHERE k.asset_id = a.asset_id AND k.version = %s)
 		QUALIFY row_number() OVER (PARTITION BY r.asset_id ORDER BY r.transient, r.reason, r.error) = 1`,
-		query.Literal(sp.Fingerprint()), version, contentSQL(e), query.Ident("keys_"+e.Name), version)
+		query.Literal(s.Fingerprint()), version, s.contentSQL(), query.Ident(s.table("keys")), version)
 	if c.Reasons, err = w.reasons(ctx, one, examples); err != nil {
 		return nil, err
 	}

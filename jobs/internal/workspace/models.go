@@ -22,8 +22,8 @@ import (
 	modelimage "winnow/models/image"
 )
 
-// Spec loads the model spec of an embedding, once.
-func (w *Workspace) Spec(e configs.Embedding) (*models.Spec, error) {
+// spec loads the model spec that the config names, once.
+func (w *Workspace) spec(e configs.Embedding) (*models.Spec, error) {
 	key := e.Model + " " + e.Decode
 	if sp := w.specs[key]; sp != nil {
 		return sp, nil
@@ -42,23 +42,64 @@ func (w *Workspace) Spec(e configs.Embedding) (*models.Spec, error) {
 	return sp, nil
 }
 
-// Model loads the model of an embedding. The caller closes it.
-func (w *Workspace) Model(_ context.Context, name string) (*models.Model, error) {
+// Model loads the current model of an embedding. The caller closes it.
+func (w *Workspace) Model(ctx context.Context, name string) (*models.Model, error) {
 	e, err := w.Embedding(name)
 	if err != nil {
 		return nil, err
 	}
-	sp, err := w.Spec(e)
+	s, err := w.Current(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return w.ModelOf(s)
+}
+
+// ModelOf loads the model of a space. The caller closes it.
+func (w *Workspace) ModelOf(s *Space) (*models.Model, error) {
+	sp, err := w.located(s)
 	if err != nil {
 		return nil, err
 	}
 	begin := time.Now()
 	m, err := models.New(sp, models.Options{Device: w.Config.Device, Limits: w.imageLimits()})
 	if err != nil {
-		return nil, fmt.Errorf("embedding %s: %w", name, err)
+		return nil, fmt.Errorf("embedding %s: %w", s.Name, err)
 	}
 	w.App.Log.Sugar().Debugf("loaded model %s in %v, %d sessions", sp.Name, time.Since(begin).Round(time.Millisecond), m.Sessions())
 	return m, nil
+}
+
+// CheckModel makes sure that the files of a kept model are there, before work is
+// planned that needs them.
+func (w *Workspace) CheckModel(s *Space) error {
+	_, err := w.located(s)
+	return err
+}
+
+// located is the space's spec, with its files found by their hashes where it is a
+// kept one: another model may stand in their place now.
+func (w *Workspace) located(s *Space) (*models.Spec, error) {
+	if !s.Kept {
+		return s.Spec, nil
+	}
+	e, err := w.Embedding(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := w.Wanted(e)
+	if err != nil {
+		return nil, err
+	}
+	var beside []string
+	if dir := wanted.Spec.Folder(); dir != "" {
+		beside = append(beside, dir)
+	}
+	sp, err := s.Spec.Recover(beside...)
+	if err != nil {
+		return nil, s.gone(err, wanted)
+	}
+	return sp, nil
 }
 
 func (w *Workspace) imageLimits() modelimage.Limits {

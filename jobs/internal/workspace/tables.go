@@ -99,27 +99,40 @@ func (w *Workspace) Embedding(name string) (configs.Embedding, error) {
 	return configs.Embedding{}, pipeline.Usagef("there is no embedding %q; the config has %s", name, strings.Join(known, ", "))
 }
 
+// Rows chooses among the rows that have no vector.
+type Rows int
+
+const (
+	New           Rows = iota // those not rejected for good
+	Rejected                  // those only that were rejected, for good or not
+	NewOrRejected             // all
+)
+
 // todoSQL selects the rows that an embedding still has to see: with content,
-// without a vector of this version, and not rejected for good. tries counts
-// earlier rejects of the row, so that a new try is a new task.
-func (w *Workspace) todoSQL(ctx context.Context, e configs.Embedding, sp *models.Spec, retry bool) (string, error) {
-	if _, err := w.Live(ctx, e); err != nil {
+// without a vector of this version, and chosen by which. tries counts earlier
+// rejects of the row, so that a new try is a new task.
+func (w *Workspace) todoSQL(ctx context.Context, s *Space, which Rows) (string, error) {
+	if _, err := w.LiveIn(ctx, s); err != nil {
 		return "", err
 	}
 	if _, err := w.LoadTable(ctx, RejectsRoot); err != nil {
 		return "", err
 	}
-	if err := w.checkColumn(ctx, e); err != nil {
+	if err := w.checkColumn(ctx, s.Embedding); err != nil {
 		return "", err
 	}
-	content, version := contentSQL(e), versionSQL(e, sp)
+	content, version := s.contentSQL(), s.versionSQL()
 	uri, text := "''", content
-	if sp.Kind == models.Image {
+	if s.Spec.Kind == models.Image {
 		uri, text = content, "''"
 	}
-	final := "NOT EXISTS (FROM tried t WHERE t.asset_id = a.asset_id AND t.version = todo_version AND NOT t.transient)"
-	if retry {
-		final = "true"
+	tried := "EXISTS (FROM tried t WHERE t.asset_id = a.asset_id AND t.version = todo_version"
+	chosen := "NOT " + tried + " AND NOT t.transient)"
+	switch which {
+	case Rejected:
+		chosen = tried + ")"
+	case NewOrRejected:
+		chosen = "true"
 	}
 	return fmt.Sprintf(`WITH tried AS (
 			SELECT asset_id, version, bool_and(transient) AS transient, count(*) AS tries FROM rejects
@@ -129,7 +142,7 @@ func (w *Workspace) todoSQL(ctx context.Context, e configs.Embedding, sp *models
 		FROM assets a
 		WHERE coalesce(%s, '') <> '' AND %s
 			AND NOT EXISTS (FROM %s k WHERE k.asset_id = a.asset_id AND k.version = todo_version)`,
-		query.Literal(sp.Fingerprint()), version, uri, text, content, final, query.Ident("keys_"+e.Name)), nil
+		query.Literal(s.Fingerprint()), version, uri, text, content, chosen, query.Ident(s.table("keys"))), nil
 }
 
 // checkColumn says which text columns there are when an embedding's is missing.
@@ -155,8 +168,8 @@ func (w *Workspace) checkColumn(ctx context.Context, e configs.Embedding) error 
 }
 
 // CountTodo counts the rows that Todo gives.
-func (w *Workspace) CountTodo(ctx context.Context, e configs.Embedding, sp *models.Spec, retry bool) (int64, error) {
-	sql, err := w.todoSQL(ctx, e, sp, retry)
+func (w *Workspace) CountTodo(ctx context.Context, s *Space, which Rows) (int64, error) {
+	sql, err := w.todoSQL(ctx, s, which)
 	if err != nil {
 		return 0, err
 	}
@@ -168,8 +181,8 @@ func (w *Workspace) CountTodo(ctx context.Context, e configs.Embedding, sp *mode
 }
 
 // Todo calls fn for every row that an embedding still has to see, by asset_id.
-func (w *Workspace) Todo(ctx context.Context, e configs.Embedding, sp *models.Spec, retry bool, fn func(it pipeline.Item, tries int64) error) error {
-	sql, err := w.todoSQL(ctx, e, sp, retry)
+func (w *Workspace) Todo(ctx context.Context, s *Space, which Rows, fn func(it pipeline.Item, tries int64) error) error {
+	sql, err := w.todoSQL(ctx, s, which)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ import (
 // version that was embedded. Rows of removed and changed assets drop out here;
 // every reader of vectors reads through it.
 type Live struct {
-	Embedding   configs.Embedding
+	Space       *Space
+	Embedding   configs.Embedding // the space's
 	Fingerprint string
 	Dim         int
 	Normalized  bool
@@ -52,36 +53,42 @@ type LiveFile struct {
 // versionSQL is the version of an asset (table alias a) as an embedding sees it:
 // the object's for images, the text's hash for texts, so that a new caption does
 // not embed the picture again.
-func versionSQL(e configs.Embedding, sp *models.Spec) string {
-	if sp.Kind == models.Image {
+func (s *Space) versionSQL() string {
+	if s.Spec.Kind == models.Image {
 		return "a.version"
 	}
-	return "md5(" + contentSQL(e) + ")"
+	return "md5(" + s.contentSQL() + ")"
 }
 
 // contentSQL is the column of assets (alias a) that an embedding reads.
-func contentSQL(e configs.Embedding) string {
-	switch e.Of {
+func (s *Space) contentSQL() string {
+	switch s.Of {
 	case "image":
 		return "a.uri"
 	case "text", "caption":
-		return "a." + e.Of
+		return "a." + s.Of
 	}
-	return "a." + query.Ident(MetadataColumn(strings.TrimPrefix(e.Of, "metadata.")))
+	return "a." + query.Ident(MetadataColumn(strings.TrimPrefix(s.Of, "metadata.")))
 }
 
 // Live finds the live rows of an embedding under its current model. The answer
 // is kept until Forget.
 func (w *Workspace) Live(ctx context.Context, e configs.Embedding) (*Live, error) {
-	if l := w.live[e.Name]; l != nil {
-		return l, nil
-	}
-	sp, err := w.Spec(e)
+	s, err := w.Current(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{Embedding: e, Fingerprint: sp.Fingerprint(), Dim: sp.Dim, Normalized: sp.Normalized(), w: w,
-		Root: EmbeddingRoot(e.Name, sp.Fingerprint()), Table: "live_" + e.Name}
+	return w.LiveIn(ctx, s)
+}
+
+// LiveIn finds the live rows of a space. The answer is kept until Forget.
+func (w *Workspace) LiveIn(ctx context.Context, s *Space) (*Live, error) {
+	if l := w.live[s.Root()]; l != nil {
+		return l, nil
+	}
+	l := &Live{Space: s, Embedding: s.Embedding, Fingerprint: s.Fingerprint(), Dim: s.Spec.Dim, Normalized: s.Spec.Normalized(), w: w,
+		Root: s.Root(), Table: s.table("live")}
+	var err error
 	if l.Snapshot, err = w.Snapshot(ctx, l.Root); err != nil {
 		return nil, err
 	}
@@ -100,7 +107,7 @@ func (w *Workspace) Live(ctx context.Context, e configs.Embedding) (*Live, error
 		SELECT asset_id, k.version AS version, content_hash, file, row
 		FROM %s k JOIN assets a USING (asset_id) WHERE %s = k.version
 		QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY file, row) = 1`,
-		query.Ident(l.Table), query.Ident("keys_"+e.Name), versionSQL(e, sp)))
+		query.Ident(l.Table), query.Ident(s.table("keys")), s.versionSQL()))
 	if err != nil {
 		return nil, err
 	}
@@ -110,21 +117,21 @@ func (w *Workspace) Live(ctx context.Context, e configs.Embedding) (*Live, error
 	if w.live == nil {
 		w.live = map[string]*Live{}
 	}
-	w.live[e.Name] = l
+	w.live[l.Root] = l
 	return l, nil
 }
 
-// Forget drops what Live and LoadAssets have read: a stage has committed.
-func (w *Workspace) Forget() { w.live, w.loaded = nil, nil }
+// Forget drops what Current, Live and LoadAssets have read: a stage has committed.
+func (w *Workspace) Forget() { w.live, w.loaded, w.current = nil, nil, nil }
 
-// loadKeys makes the table keys_<embedding> of all rows of all shards. Only the
+// loadKeys makes the space's table of the keys of all rows of all shards. Only the
 // id columns are read.
 func (w *Workspace) loadKeys(ctx context.Context, l *Live) error {
 	db, err := w.DB(ctx)
 	if err != nil {
 		return err
 	}
-	name := "keys_" + l.Embedding.Name
+	name := l.Space.table("keys")
 	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+query.Ident(name)+" (asset_id VARCHAR, version VARCHAR, content_hash VARCHAR, file BIGINT, row BIGINT)"); err != nil {
 		return err
 	}

@@ -63,11 +63,12 @@ type Workspace struct {
 	Store  *store.Store
 	Cache  string // folder for copies of remote objects
 
-	specs  map[string]*models.Spec // by model and decode mode
-	live   map[string]*Live        // by embedding, until Forget
-	loaded map[string]int64        // versions of the tables in db, until Forget
-	db     *query.DB
-	dbTemp string
+	specs   map[string]*models.Spec // by model and decode mode
+	current map[string]*Space       // by embedding, until Forget
+	live    map[string]*Live        // by embedding and fingerprint, until Forget
+	loaded  map[string]int64        // versions of the tables in db, until Forget
+	db      *query.DB
+	dbTemp  string
 
 	fetcherOnce sync.Once
 	fetcher     *store.Fetcher
