@@ -63,7 +63,7 @@ type mergeRoom struct {
 	known   words
 }
 
-// encode implements cutter.
+// encode implements segmenter.
 func (m *merger) encode(text []byte, dst []int64) []int64 {
 	r := m.rooms.Get().(*mergeRoom)
 	from := len(dst)

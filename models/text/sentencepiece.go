@@ -15,13 +15,13 @@ import (
 type SentencePiece struct {
 	o        Options
 	norm     normalizer
-	cut      cutter
+	cut      segmenter
 	bos, eos int64
 	texts    sync.Pool // of *[]byte, normalised texts
 }
 
-// cutter cuts a normalised text into pieces and appends their ids to dst.
-type cutter interface {
+// segmenter cuts a normalised text into pieces and appends their ids to dst.
+type segmenter interface {
 	encode(text []byte, dst []int64) []int64
 }
 
