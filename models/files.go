@@ -205,7 +205,7 @@ func hashOf(path string, anew bool) (string, error) {
 }
 
 // remember writes a memo. It is a cache: a failure costs time only.
-func remember(memo string, m remembered) {
+func remember(memo string, m any) {
 	raw, err := json.Marshal(m)
 	if err != nil || memo == "" || os.MkdirAll(filepath.Dir(memo), 0o700) != nil {
 		return

@@ -19,6 +19,7 @@ func (m *Model) readGraph(path string) (onnx.Options, error) {
 	if err != nil {
 		return o, err
 	}
+	m.traits(g)
 	part := &onnx.Part{Inputs: g.Inputs, Outputs: g.Outputs}
 	if !g.Whole(s.Output) {
 		cut := onnx.CutOptions{Outputs: []string{s.Output}, Float32: true}

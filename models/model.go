@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"winnow/models/image"
@@ -36,13 +37,17 @@ type Model struct {
 	fixedRows   int // batch size that the model insists on, or 0
 	fixedTokens int // tokens that the model insists on, or 0
 	outRank     int // dimensions of the output, 0 where the file does not say
+
+	half    bool   // most weights, or the inputs, are 16-bit floats
+	dynamic string // an operation that looks at a whole batch at once
 }
 
 var _ embed.Model = (*Model)(nil)
 
 // New loads a model: its files are found and their hashes checked, the spec is
 // compared with what the ONNX file says of itself, and the model is cut where its
-// output is.
+// output is. A model whose rows depend on their batch mates is refused, unless its
+// spec allows it.
 func New(s *Spec, o Options) (*Model, error) {
 	paths, err := s.locate(false)
 	if err != nil {
@@ -64,6 +69,9 @@ func New(s *Spec, o Options) (*Model, error) {
 		return nil, fmt.Errorf("model %s: %w", s.Name, err)
 	}
 	m.pixels = make(chan *pixels, 2*m.Sessions()*m.BatchSize())
+	if err := m.checkBatches(context.Background()); err != nil {
+		return nil, fmt.Errorf("model %s: %w", s.Name, errors.Join(err, m.Close()))
+	}
 	return m, nil
 }
 
@@ -98,7 +106,7 @@ func (m *Model) BatchSize() int {
 	switch {
 	case m.fixedRows > 0:
 		return m.fixedRows
-	case m.gpu():
+	case m.OnGPU():
 		return m.spec.Batch.GPU
 	}
 	return m.spec.Batch.CPU

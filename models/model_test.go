@@ -323,6 +323,7 @@ func TestPooling(t *testing.T) {
 	for pooling, want := range map[string][]float32{
 		"cls":  {1, -1, 1, 1},
 		"mean": {15. / 4, -15. / 4, 79. / 4, 1},
+		"last": {2, -2, 4, 1},
 	} {
 		m := load(t, userSpec(t, "words.onnx", strings.ReplaceAll(wordsSpec, "POOLING", pooling)), Options{Sessions: 1})
 		got := run(t, m, tokens{1, 2}, ids, nil, tokens{1, 3, 3, 3, 3, 2})
@@ -381,6 +382,72 @@ func TestPictureTensors(t *testing.T) {
 			}
 		}
 		in.Release()
+	}
+}
+
+// TestBatchDependence: a dynamically quantised model is refused with the reason,
+// and accepted with the flag; its rows then run alone.
+func TestBatchDependence(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	spec := strings.NewReplacer("output: means", "output: vector", "dim: 3", "dim: 8").Replace(picturesSpec)
+	s, err := Load(userSpec(t, "dynamic.onnx", spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := onnx.Init(); err != nil {
+		t.Skipf("SKIPPED, no model is run: %v", err)
+	}
+	for range 2 { // nothing is remembered of it
+		if _, err := New(s, Options{}); err == nil || !strings.Contains(err.Error(), "DynamicQuantizeLinear") || !strings.Contains(err.Error(), "batch_dependent: true") ||
+			pipeline.ExitCode(err) != pipeline.ExitUsage {
+			t.Fatalf("error %v", err)
+		}
+	}
+	m := load(t, userSpec(t, "dynamic.onnx", "batch_dependent: true\n"+spec), Options{Sessions: 1})
+	black, loud := &pixels{make([]byte, 72), m}, &pixels{make([]byte, 72), m}
+	for i := range loud.b {
+		black.b[i], loud.b[i] = byte(i/20), byte(i*97)
+	}
+	if alone, all := run(t, m, black), run(t, m, loud, nil, black); !slices.Equal(alone, all[16:]) {
+		t.Errorf("alone %v, with others %v", alone, all[16:])
+	}
+	if d, err := m.Dependence(context.Background()); err != nil || d != 0 {
+		t.Errorf("dependence %v, %v", d, err)
+	}
+}
+
+// TestGoodModelsAreRemembered: the probe runs once for a fingerprint.
+func TestGoodModelsAreRemembered(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	m := load(t, userSpec(t, "means.onnx", picturesSpec+"layout: nchw\n"), Options{Sessions: 1})
+	raw, err := os.ReadFile(m.batchMemo())
+	if err != nil || !strings.Contains(string(raw), "moves") {
+		t.Errorf("remembered %s, %v", raw, err)
+	}
+}
+
+// TestHalfPrecisionModel: a model that takes and gives 16-bit floats.
+func TestHalfPrecisionModel(t *testing.T) {
+	m := load(t, userSpec(t, "half.onnx", strings.NewReplacer("role: image}", "role: image, dtype: float16}", "divide: 255", "divide: 1", "0.5, 0]", "0, 0]", "[1, 0.5, 2]", "1").Replace(picturesSpec)), Options{Sessions: 1})
+	p := &pixels{slices.Repeat([]byte{1, 2, 4}, 24), m}
+	if got := run(t, m, p, p); !slices.Equal(got, []float32{1, 2, 4, 1, 2, 4}) || m.Tolerance() != mostMoveHalf {
+		t.Errorf("got %v, tolerance %v", got, m.Tolerance())
+	}
+}
+
+// TestCutAtAnInnerTensor takes a tensor that is no output, of a graph that has
+// another input and an output of no use here.
+func TestCutAtAnInnerTensor(t *testing.T) {
+	spec := strings.NewReplacer("output: means", "output: /visual/pool", "dim: 3", "dim: 4\noutput_dim: 5", "[4, 6]", "8").Replace(picturesSpec)
+	m := load(t, userSpec(t, "towers.onnx", spec), Options{Sessions: 1})
+	in := &pixels{make([]byte, 192), m}
+	for i := range in.b {
+		in.b[i] = byte(i * 31)
+	}
+	got := run(t, m, in)
+	whole := load(t, userSpec(t, "towers.onnx", strings.Replace(spec, "dim: 4\noutput_dim: 5", "dim: 5", 1)), Options{Sessions: 1})
+	if want := run(t, whole, in); !slices.Equal(got, want[:4]) {
+		t.Errorf("got %v, want the first 4 of %v", got, want)
 	}
 }
 

@@ -28,8 +28,8 @@ def save(name, nodes, inputs, outputs, init=(), inner=(), functions=()):
 def main():
     # Word vectors of 4 numbers: of token i they are i, -i, i·i and 1. type_ids are
     # added to the first, the mask multiplies the second.
-    i = np.arange(64, dtype=np.float32)
-    table = np.stack([i, -i, i * i, np.ones(64, np.float32)], 1)
+    i = np.arange(512, dtype=np.float32)
+    table = np.stack([i, -i, i * i, np.ones(512, np.float32)], 1)
     save(
         "words",
         [
