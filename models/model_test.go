@@ -20,6 +20,9 @@ import (
 	"winnow/pipeline/embed"
 )
 
+// referenced are the models that make setup brings, with vectors in testdata.
+var referenced = []string{"efficientnet-lite0", "use-multilingual-v3"}
+
 // load opens a model for one test.
 func load(t testing.TB, nameOrPath string, o Options) *Model {
 	t.Helper()
@@ -161,7 +164,7 @@ func (r reference) items(t testing.TB, m *Model) (data [][]byte, vectors []float
 }
 
 func TestVectorsEqualPython(t *testing.T) {
-	for _, name := range Shipped() {
+	for _, name := range referenced {
 		t.Run(name, func(t *testing.T) {
 			m := sharedModel(t, name)
 			data, want := readReference(t).items(t, m)
@@ -181,7 +184,7 @@ func TestVectorsEqualPython(t *testing.T) {
 // TestNeighboursDoNotMatter holds the vector of a row alone against its vectors in
 // batches with others, with empty slots, and in another place.
 func TestNeighboursDoNotMatter(t *testing.T) {
-	for _, name := range Shipped() {
+	for _, name := range referenced {
 		t.Run(name, func(t *testing.T) {
 			m := sharedModel(t, name)
 			data, _ := readReference(t).items(t, m)
@@ -499,7 +502,7 @@ func TestCheckVector(t *testing.T) {
 }
 
 func BenchmarkModel(b *testing.B) {
-	for _, name := range Shipped() {
+	for _, name := range referenced {
 		m := load(b, name, Options{Sessions: 1})
 		data, _ := readReference(b).items(b, m)
 		for _, size := range []int{1, 4, 8, 32} {

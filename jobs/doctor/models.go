@@ -23,7 +23,7 @@ func modelChecks(ctx context.Context, cfg *configs.Config) []Check {
 	device := "auto"
 	for _, name := range models.Shipped() {
 		// Weights that make setup does not bring need not be here.
-		if s, err := models.Describe(name); err != nil || len(s.Unpinned()) == 0 || s.Installed() {
+		if s, err := models.Describe(name); err != nil || s.Get == "" || s.Installed() {
 			names = append(names, name)
 		}
 	}
@@ -31,7 +31,7 @@ func modelChecks(ctx context.Context, cfg *configs.Config) []Check {
 		names, device = nil, cfg.Device
 		seen := map[string]bool{}
 		for _, e := range cfg.Embeddings {
-			if !seen[e.Model] {
+			if e.Vectors == nil && !seen[e.Model] {
 				names = append(names, e.Model)
 			}
 			seen[e.Model] = true
