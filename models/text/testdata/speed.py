@@ -3,9 +3,9 @@
     speed.py SP.model STAMPS OUT      STAMPS is a folder of tuxpaint's *.txt
 
 Copies the model to OUT, writes the texts as OUT/*.jsonl, one JSON string a line,
-and prints the best of
-seven rounds of each: captions (77 languages, in no order), long texts (captions
-joined to about 3 kB), cjk (Japanese, Chinese, Korean, Thai), latin.
+and prints the best of seven rounds of each: captions (77 languages, in no order),
+long texts (captions joined to about 1.5 kB), cjk (Japanese, Chinese, Korean, Thai),
+latin. Times are those of the processor, not of the clock.
 """
 
 import json
@@ -63,4 +63,5 @@ def main():
         print(f"{name}: {len(lines)} texts, {size} bytes, {sum(map(len, ids))} tokens, {best * 1e3:.2f} ms, {size / best / 1e6:.1f} MB/s")
 
 
-main()
+if __name__ == "__main__":
+    main()
