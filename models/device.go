@@ -105,4 +105,5 @@ func (m *Model) Kind() string {
 	return onnx.CPU
 }
 
-func (m *Model) gpu() bool { return m.sessions[0].Device().GPU() }
+// OnGPU reports whether the model runs on GPUs.
+func (m *Model) OnGPU() bool { return m.sessions[0].Device().GPU() }

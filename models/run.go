@@ -68,7 +68,7 @@ func (m *Model) run(ctx context.Context, in []embed.Input, out []float32) error 
 	var result onnx.Tensor
 	if width := m.spec.OutputDim; m.spec.Pooling == PoolNone && m.outRank == 2 { // else the runtime knows, such as [batch, dim, 1, 1]
 		result = onnx.Tensor{Shape: []int64{int64(rows), int64(width)}, Float32: out}
-		if rows != len(in) || width != m.spec.Dim || m.gpu() {
+		if rows != len(in) || width != m.spec.Dim || m.OnGPU() {
 			s.out = onnx.Grow(s.session, s.out, rows*width)
 			result.Float32 = s.out
 		}
