@@ -18,6 +18,7 @@ import (
 	"winnow/io/table"
 	"winnow/jobs/internal/workspace"
 	"winnow/models"
+	"winnow/models/onnx"
 	"winnow/pipeline"
 	"winnow/pipeline/embed"
 	"winnow/pipeline/task"
@@ -50,6 +51,7 @@ type spec struct {
 	Fingerprint string `json:"fingerprint"`
 	Input       string `json:"input"` // key of the input rows
 	Sort        bool   `json:"sort"`
+	batches
 }
 
 // facts are frozen by plan for commit.
@@ -148,6 +150,10 @@ func (s *Stage) planOne(ctx context.Context, run string, sp *workspace.Space, li
 		return nil, err
 	}
 	image := sp.Spec.Kind == models.Image
+	runs, err := s.planBatches(ctx, sp)
+	if err != nil {
+		return nil, err
+	}
 	size := taskRows(total, s.W.Config.Tasks.Embed, image)
 	if s.Into != nil && s.Into.TaskRows > 0 {
 		size = min(size, s.Into.TaskRows)
@@ -159,12 +165,16 @@ func (s *Stage) planOne(ctx context.Context, run string, sp *workspace.Space, li
 		if len(items) == 0 {
 			return nil
 		}
-		hash := task.NewHash().Add("embed 1").Add(sp.Name).Add(sp.Fingerprint()).Add(h.Sum()).Sum()
+		of := task.NewHash().Add("embed 1").Add(sp.Name).Add(sp.Fingerprint()).Add(h.Sum())
+		if runs.Device != onnx.CPU { // where the size was found, not given
+			of = of.Add(runs.Device).Add(fmt.Sprint(runs.Batch))
+		}
+		hash := of.Sum()
 		key := workspace.RunDir(run) + "/" + s.Name() + "/" + hash + ".parquet"
 		if err := s.W.WriteItems(ctx, key, items); err != nil {
 			return err
 		}
-		raw, err := json.Marshal(spec{sp.Name, sp.Fingerprint(), key, !image})
+		raw, err := json.Marshal(spec{Embedding: sp.Name, Fingerprint: sp.Fingerprint(), Input: key, Sort: !image, batches: runs})
 		if err != nil {
 			return err
 		}
@@ -205,15 +215,19 @@ func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result
 	if err != nil {
 		return nil, err
 	}
-	var runs embed.Model = m
+	batched := m.Batched(sp.Batch)
+	var runs embed.Model = batched
 	if s.Into != nil && s.Into.Model != nil {
-		runs = s.Into.Model(m)
+		runs = s.Into.Model(batched)
 	}
 	out, err := embed.Run(ctx, items, runs, s.W.Fetcher(), embed.Options{
 		Sort: sp.Sort, Stage: "embed", Subject: sp.Fingerprint, Count: task.Counter(ctx).Add,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if n := batched.Reduced(); n > 0 {
+		s.W.App.Log.Sugar().Warnf("%s: the memory of %s ended at batches of %d; the rest of the task ran in batches of %d or fewer", t.Name, m.Device(), batched.BatchSize(), n)
 	}
 	r := &task.Result{Rows: int64(len(out.AssetID)), Rejects: out.Rejects}
 	if r.Rows == 0 {
@@ -253,6 +267,7 @@ func (s *Stage) model(ctx context.Context, name, fingerprint string) (*models.Mo
 		s.loaded = map[string]*models.Model{}
 	}
 	s.loaded[fingerprint] = m
+	s.tell(name, m)
 	return m, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	_ "image/gif" // formats whose size a thumbnail asks for
 	"image/jpeg"
 	_ "image/png"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (w *Workspace) ModelOf(s *Space) (*models.Model, error) {
 		return nil, err
 	}
 	begin := time.Now()
-	m, err := models.New(sp, models.Options{Device: w.Config.Device, Limits: w.imageLimits()})
+	m, err := models.New(sp, models.Options{Device: w.Config.Device, Limits: w.imageLimits(), Cache: filepath.Join(w.Cache, "tensorrt", sp.Fingerprint())})
 	if err != nil {
 		return nil, fmt.Errorf("embedding %s: %w", s.Name, err)
 	}
