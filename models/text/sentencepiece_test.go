@@ -118,8 +118,10 @@ func TestEqualsSentencePiece(t *testing.T) {
 	}
 }
 
+var smallModels = []string{"bytes", "user", "spaces", "suffix", "rules", "bpe", "bpe_bytes"}
+
 func TestOtherModelsEqualSentencePiece(t *testing.T) {
-	for _, name := range []string{"bytes", "user", "spaces", "suffix", "rules"} {
+	for _, name := range smallModels {
 		data, err := os.ReadFile(filepath.Join("testdata", name+".model"))
 		if err != nil {
 			t.Fatal(err)
@@ -178,6 +180,51 @@ func TestLongTextsCostNoMore(t *testing.T) {
 	}
 	if room, _ := u.cut.(*lattice[float32]).rooms.Get().(*room[float32]); room != nil && cap(room.best) > 2*keep {
 		t.Errorf("room for %d places is kept", cap(room.best))
+	}
+}
+
+// TestWordsAlone: words that are remembered are cut as they are in the whole text.
+func TestWordsAlone(t *testing.T) {
+	u, whole := newSP(t, multilingual(t), Options{}), newSP(t, multilingual(t), Options{})
+	if l := whole.cut.(*lattice[float32]); !l.words {
+		t.Fatal("no words can be cut alone")
+	} else {
+		l.words = false
+	}
+	var all strings.Builder
+	for range 2 {
+		for _, r := range readRows(t, "lines.jsonl") {
+			if r.Repeat != nil {
+				continue
+			}
+			s := r.input(t)
+			all.WriteString(s + " ")
+			if got, want := u.Encode(s, nil), whole.Encode(s, nil); !slices.Equal(got, want) {
+				t.Errorf("%q: %v by words, %v as a whole", s, got, want)
+			}
+		}
+	}
+	// The further the sums are from 0, the fewer words are certain.
+	for _, times := range []int{1, 10, 100} {
+		s := strings.Repeat(all.String(), times)[:min(times*all.Len(), 1<<20)]
+		if got, want := u.Encode(s, nil), whole.Encode(s, nil); !slices.Equal(got, want) {
+			t.Errorf("%d bytes: %d ids by words, %d as a whole, or not the same", len(s), len(got), len(want))
+		}
+	}
+}
+
+// TestRememberedWordsAreCertain: two ways to cut a word that are all but equal.
+// Which one wins depends on the sum before it, so the word is not remembered.
+func TestRememberedWordsAreCertain(t *testing.T) {
+	const near = -2.0000002
+	model := modelOf("<unk>", 0.0, pieceUnknown, "\u2581", -1.0, pieceNormal, "a", -1.1, pieceNormal, "b", near+1.1, pieceNormal, "ab", -2.0, pieceNormal, "c", -12345.67, pieceNormal)
+	u, whole := newSP(t, model, Options{}), newSP(t, model, Options{})
+	whole.cut.(*lattice[float32]).words = false
+	for i := range 200 {
+		s := strings.Repeat("ab ", i%9) + strings.Repeat("c", i%7) + " ab ab" + strings.Repeat("a", i%5) + " ab"
+		if got, want := u.Encode(s, nil), whole.Encode(s, nil); !slices.Equal(got, want) {
+			t.Errorf("%q: %v by words, %v as a whole", s, got, want)
+		}
 	}
 }
 
@@ -321,19 +368,96 @@ func FuzzUnigram(f *testing.F) {
 	for _, r := range readRows(f, "bytes.jsonl") {
 		f.Add(r.input(f))
 	}
-	var toks []*SentencePiece
-	for _, name := range []string{"bytes", "user", "spaces", "suffix", "rules"} {
-		data, err := os.ReadFile(filepath.Join("testdata", name+".model"))
-		if err != nil {
-			f.Fatal(err)
+	toks := smallTokenizers(f, Options{BOS: true, EOS: true, MaxTokens: 64})
+	alone := smallTokenizers(f, Options{BOS: true, EOS: true, MaxTokens: 64})
+	for _, u := range alone {
+		if l, ok := u.cut.(*lattice[float32]); ok {
+			l.words = false
 		}
-		toks = append(toks, newSP(f, data, Options{BOS: true, EOS: true, MaxTokens: 64}))
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, u := range toks {
+		for i, u := range toks {
 			ids := u.Encode(s, nil)
 			if len(ids) < 2 || len(ids) > 64 || ids[0] != u.bos || ids[len(ids)-1] != u.eos {
 				t.Fatalf("%q gave %v", s, ids)
+			}
+			if again := alone[i].Encode(s, nil); !slices.Equal(ids, again) {
+				t.Fatalf("%q by words: %v, as a whole: %v", s, ids, again)
+			}
+		}
+	})
+}
+
+func smallTokenizers(t testing.TB, o Options) (toks []*SentencePiece) {
+	for _, name := range smallModels {
+		data, err := os.ReadFile(filepath.Join("testdata", name+".model"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		toks = append(toks, newSP(t, data, o))
+	}
+	return toks
+}
+
+// mergeSlowly merges the best neighbours of all, again and again.
+func mergeSlowly(m *merger, text []byte) []int64 {
+	var parts []string
+	var whole []bool
+	for i := 0; i < len(text); {
+		n := 0
+		if m.user != nil {
+			n = m.user.longest(text[i:])
+		}
+		whole = append(whole, n > 0)
+		if n == 0 {
+			n = min(charLen(text[i]), len(text)-i)
+		}
+		parts = append(parts, string(text[i:i+n]))
+		i += n
+	}
+	for {
+		at, best := -1, float32(0)
+		for i := 1; i < len(parts); i++ {
+			id := m.trie.find([]byte(parts[i-1] + parts[i]))
+			if !whole[i-1] && !whole[i] && id >= 0 && (at < 0 || m.scores[id] > best) {
+				at, best = i, m.scores[id]
+			}
+		}
+		if at < 0 {
+			break
+		}
+		parts[at-1] += parts[at]
+		parts, whole = slices.Delete(parts, at, at+1), slices.Delete(whole, at, at+1)
+	}
+	var ids []int64
+	for _, p := range parts {
+		id := m.trie.find([]byte(p))
+		switch {
+		case id >= 0:
+			ids = append(ids, int64(id))
+		case m.bytes != nil:
+			for _, b := range []byte(p) {
+				ids = append(ids, m.bytes[b])
+			}
+		case len(ids) == 0 || ids[len(ids)-1] != int64(m.unk):
+			ids = append(ids, int64(m.unk))
+		}
+	}
+	return ids
+}
+
+func FuzzBPE(f *testing.F) {
+	for _, r := range readRows(f, "bpe.jsonl") {
+		f.Add(r.input(f))
+	}
+	toks := smallTokenizers(f, Options{})
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, u := range toks {
+			if m, ok := u.cut.(*merger); ok && len(s) < 1000 {
+				want := mergeSlowly(m, u.norm.normalize(s, nil))
+				if got := u.Encode(s, nil); !slices.Equal(got, want) {
+					t.Fatalf("%q gave %v, want %v", s, got, want)
+				}
 			}
 		}
 	})
@@ -342,6 +466,10 @@ func FuzzUnigram(f *testing.F) {
 func FuzzModel(f *testing.F) {
 	f.Add(small(f))
 	f.Add(modelOf("<unk>", 0.0, pieceUnknown, "a", -1.0, pieceNormal))
+	f.Add(modelOf("<unk>", 0.0, pieceUnknown, "a", -1e30, pieceNormal, " ", 1e30, pieceNormal))
+	if bpe, err := os.ReadFile(filepath.Join("testdata", "bpe.model")); err == nil {
+		f.Add(bpe)
+	}
 	f.Fuzz(func(t *testing.T, model []byte) {
 		if u, err := NewSentencePiece(model, Options{}); err == nil {
 			u.Encode("a b\u00e9 \xff 熟した the cat", nil)
