@@ -100,6 +100,18 @@ type Embedding struct {
 	Decode string `json:"decode,omitempty" jsonschema:"enum=exact,enum=fast" jsonschema_description:"How pictures are decoded: exact, or fast (large JPEGs shrink while they are decoded; vectors move a little, so it is another vector space). Default: what the model's spec says."`
 }
 
+// MadeBy says what makes the vectors: a model, or what the user calls the space of
+// vectors from files.
+func (e Embedding) MadeBy() string {
+	switch {
+	case e.Vectors == nil:
+		return e.Model
+	case e.Vectors.Space != "":
+		return e.Vectors.Space
+	}
+	return "vectors from files"
+}
+
 // Vectors are files of vectors that another program made.
 type Vectors struct {
 	Files     string       `json:"files" jsonschema:"required,minLength=1,example=s3://bucket/embeddings/*.parquet,example=file://./img_emb/*.npy" jsonschema_description:"Parquet, .npy or JSON Lines files, a glob of them, or a folder that clip-retrieval has written."`

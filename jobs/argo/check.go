@@ -146,6 +146,9 @@ func (k *checks) reachable(cfg *configs.Config, claims []claim, baked bool) {
 		if local(e.Model) {
 			bad(cfg.Problem(fmt.Sprintf("$.embeddings[%d].model", i), "the model's spec is a file of this machine, which pods do not see", have))
 		}
+		if v := e.Vectors; v != nil && (local(v.Files) || local(v.IDs)) {
+			bad(cfg.Problem(fmt.Sprintf("$.embeddings[%d].vectors", i), "the vectors are files of this machine, which pods do not see", have))
+		}
 	}
 	for _, f := range cfg.Definitions {
 		k.anchors(f, local, have)

@@ -52,6 +52,8 @@ type spec struct {
 	Input       string `json:"input"` // key of the input rows
 	Sort        bool   `json:"sort"`
 	batches
+
+	Vectors *vectorFile `json:"vectors,omitempty"` // a file to bring in; the rest of Input is then empty
 }
 
 // facts are frozen by plan for commit.
@@ -111,7 +113,12 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 			return nil, err
 		}
 		f.Tables = append(f.Tables, tableFacts{sp.Name, sp.Fingerprint(), sp.Root(), snap.Version, sp.Spec.Dim})
-		more, err := s.planOne(ctx, run, sp, left)
+		var more []task.Task
+		if sp.Vectors != nil {
+			more, err = s.planVectors(ctx, sp, snap)
+		} else {
+			more, err = s.planOne(ctx, run, sp, left)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -206,6 +213,9 @@ func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result
 	var sp spec
 	if err := json.Unmarshal(t.Spec, &sp); err != nil {
 		return nil, err
+	}
+	if sp.Vectors != nil {
+		return s.doVectors(ctx, sp, t)
 	}
 	m, err := s.model(ctx, sp.Embedding, sp.Fingerprint)
 	if err != nil {
@@ -329,6 +339,15 @@ func (s *Stage) commitTable(ctx context.Context, p *task.Plan, tf tableFacts, re
 		if err != nil {
 			return err
 		}
+		var sp spec
+		if err := json.Unmarshal(t.Spec, &sp); err != nil {
+			return err
+		}
+		if sp.Vectors != nil {
+			if err := s.tag(ctx, &c, &file, sp.Vectors, tf.Root); err != nil {
+				return err
+			}
+		}
 		c.Adds = append(c.Adds, file)
 	}
 	if len(c.Adds) == 0 {
@@ -350,7 +369,7 @@ func (s *Stage) firstHeads(ctx context.Context, run string, f facts) error {
 		if err != nil {
 			return err
 		}
-		if sp.Head != nil || sp.Fingerprint() != tf.Fingerprint {
+		if sp.Head != nil || sp.Vectors != nil || sp.Fingerprint() != tf.Fingerprint {
 			continue
 		}
 		snap, err := s.W.Snapshot(ctx, tf.Root)

@@ -37,7 +37,7 @@ func count(ctx context.Context, w *workspace.Workspace) (totals, error) {
 		if err != nil {
 			return t, err
 		}
-		t.embedded = append(t.embedded, named{e.Name, l.Rows, fmt.Sprintf("%s, %d-d", l.Embedding.Model, l.Dim)})
+		t.embedded = append(t.embedded, named{e.Name, l.Rows, fmt.Sprintf("%s, %d-d", l.Embedding.MadeBy(), l.Dim)})
 	}
 	if _, err := w.LoadTable(ctx, workspace.RejectsRoot); err != nil {
 		return t, err

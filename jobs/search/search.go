@@ -148,7 +148,7 @@ func (c *Cmd) embedding(ctx context.Context, w *workspace.Workspace) (configs.Em
 		}
 		image := sp.Spec.Kind == models.Image
 		switch {
-		case c.Asset != "", c.Text != "" && !image, c.File != "" && image == imageFile(c.File):
+		case c.Asset != "", e.Vectors == nil && c.Text != "" && !image, e.Vectors == nil && c.File != "" && image == imageFile(c.File):
 			return e, nil
 		}
 	}

@@ -98,7 +98,7 @@ func (c *collector) assets(ctx context.Context) (err error) {
 // embeddings looks at every embedding of the config, and its functions.
 func (c *collector) embeddings(ctx context.Context) error {
 	for _, e := range c.w.Config.Embeddings {
-		out := Embedding{Name: e.Name, Of: e.Of, Model: e.Model}
+		out := Embedding{Name: e.Name, Of: e.Of, Model: e.MadeBy()}
 		var live *workspace.Live
 		var err error
 		if c.r.Assets.Problem == "" {
@@ -122,7 +122,7 @@ func (c *collector) embedding(ctx context.Context, e configs.Embedding, out *Emb
 	if err != nil {
 		return nil, err
 	}
-	out.Of, out.Model, out.Fingerprint, out.Dim = from.Of, from.Model, from.Fingerprint(), from.Spec.Dim
+	out.Of, out.Model, out.Fingerprint, out.Dim = from.Of, from.MadeBy(), from.Fingerprint(), from.Spec.Dim
 	if from.Head != nil {
 		out.Head = from.Head.Number
 	}
@@ -148,6 +148,11 @@ func (c *collector) embedding(ctx context.Context, e configs.Embedding, out *Emb
 	}
 	if err := c.example(ctx, l, out); err != nil {
 		return nil, err
+	}
+	if out.Missing = cov.Content - cov.Embedded - cov.Todo - cov.Rejected; e.Vectors != nil {
+		if out.Unmatched, out.UnmatchedIDs, err = l.Unmatched(ctx); err != nil {
+			return nil, err
+		}
 	}
 	out.Content, out.Embedded, out.Todo, out.Rejected, out.Reasons = cov.Content, cov.Embedded, cov.Todo, cov.Rejected, cov.Reasons
 	return l, nil

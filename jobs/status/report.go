@@ -49,24 +49,27 @@ type Source struct {
 
 // Embedding is one embedding of the config under its current model.
 type Embedding struct {
-	Name        string                   `json:"name"`
-	Of          string                   `json:"of"`
-	Model       string                   `json:"model"`
-	Fingerprint string                   `json:"fingerprint,omitempty"`
-	Dim         int                      `json:"dim,omitempty"`
-	Content     int64                    `json:"content"`  // assets that have what it reads
-	Embedded    int64                    `json:"embedded"` // assets with a vector of their present version
-	Todo        int64                    `json:"todo"`
-	Rejected    int64                    `json:"rejected"` // for good
-	Reasons     []workspace.RejectReason `json:"reasons,omitempty"`
-	Shards      int                      `json:"shards"`
-	Rows        int64                    `json:"rows"` // of all shards, those of removed and changed assets included
-	Bytes       int64                    `json:"bytes"`
-	Index       *Index                   `json:"index,omitempty"`
-	Head        int64                    `json:"head,omitempty"`               // number of the head that names the model; 0: none yet
-	Backfill    *Backfill                `json:"backfill,omitempty"`           // the config names another model
-	Others      []Model                  `json:"other_fingerprints,omitempty"` // of earlier models
-	Problem     string                   `json:"problem,omitempty"`
+	Name         string                   `json:"name"`
+	Of           string                   `json:"of"`
+	Model        string                   `json:"model"`
+	Fingerprint  string                   `json:"fingerprint,omitempty"`
+	Dim          int                      `json:"dim,omitempty"`
+	Content      int64                    `json:"content"`  // assets that have what it reads
+	Embedded     int64                    `json:"embedded"` // assets with a vector of their present version
+	Todo         int64                    `json:"todo"`
+	Rejected     int64                    `json:"rejected"`            // for good
+	Missing      int64                    `json:"missing,omitempty"`   // content that files of vectors lack
+	Unmatched    int64                    `json:"unmatched,omitempty"` // vectors in files that belong to no asset
+	UnmatchedIDs []string                 `json:"unmatched_ids,omitempty"`
+	Reasons      []workspace.RejectReason `json:"reasons,omitempty"`
+	Shards       int                      `json:"shards"`
+	Rows         int64                    `json:"rows"` // of all shards, those of removed and changed assets included
+	Bytes        int64                    `json:"bytes"`
+	Index        *Index                   `json:"index,omitempty"`
+	Head         int64                    `json:"head,omitempty"`               // number of the head that names the model; 0: none yet
+	Backfill     *Backfill                `json:"backfill,omitempty"`           // the config names another model
+	Others       []Model                  `json:"other_fingerprints,omitempty"` // of earlier models
+	Problem      string                   `json:"problem,omitempty"`
 
 	example string // an asset with a vector
 }

@@ -140,9 +140,15 @@ func (p *printer) embedding(e *Embedding) {
 		return
 	}
 	p.line("", "%d embedded, %d to do, %d rejected, of %d with content", e.Embedded, e.Todo, e.Rejected, e.Content)
+	if e.Missing > 0 {
+		p.line("", "%s of them without a vector in the files", count(e.Missing, "asset"))
+	}
+	if e.Unmatched > 0 {
+		p.line("", "%s in the files of no asset, such as %s", count(e.Unmatched, "vector"), strings.Join(e.UnmatchedIDs, ", "))
+	}
 	p.reasons("rejected", e.Reasons)
 	dead := ""
-	if n := e.Rows - e.Embedded; n > 0 {
+	if n := e.Rows - e.Embedded - e.Unmatched; n > 0 {
 		dead = fmt.Sprintf(", %d of them of removed or changed assets", n)
 	}
 	p.line("shards", "%s, %s, %s%s", count(int64(e.Shards), "shard"), size(e.Bytes), count(e.Rows, "row"), dead)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"winnow/io/query"
+	"winnow/models"
 	"winnow/pipeline"
 )
 
@@ -34,8 +35,8 @@ type RejectExample struct {
 }
 
 // Coverage counts the rows of a space, with a few examples of each reason for a
-// reject. The four counts are of assets as they
-// are now: Content = Embedded + Todo + Rejected.
+// reject. The four counts are of assets as they are now: Content = Embedded + Todo
+// + Rejected, and those that files of vectors lack.
 func (w *Workspace) Coverage(ctx context.Context, s *Space, examples int) (*Coverage, error) {
 	l, err := w.LiveIn(ctx, s)
 	if err != nil {
@@ -53,13 +54,17 @@ func (w *Workspace) Coverage(ctx context.Context, s *Space, examples int) (*Cove
 		return nil, err
 	}
 	version := s.versionSQL()
+	match := "k.version = " + version
+	if s.Spec.Kind == models.Vectors {
+		version, match = "''", "true"
+	}
 	// An asset counts once: for its final reject where it has one.
 	one := fmt.Sprintf(`SELECT r.asset_id, '' AS source, 0 AS line, r.reason, r.error, r.transient
 		FROM rejects r JOIN assets a USING (asset_id)
 		WHERE r.stage = 'embed' AND r.subject = %s AND r.version = %s AND coalesce(%s, '') <> ''
-			AND NOT EXISTS (FROM %s k WHERE k.asset_id = a.asset_id AND k.version = %s)
+			AND NOT EXISTS (FROM %s k WHERE k.asset_id = a.asset_id AND %s)
 		QUALIFY row_number() OVER (PARTITION BY r.asset_id ORDER BY r.transient, r.reason, r.error) = 1`,
-		query.Literal(s.Fingerprint()), version, s.contentSQL(), query.Ident(s.table("keys")), version)
+		query.Literal(s.Fingerprint()), version, s.contentSQL(), query.Ident(s.table("keys")), match)
 	if c.Reasons, err = w.reasons(ctx, one, examples); err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (s *Space) Root() string { return EmbeddingRoot(s.Name, s.Fingerprint()) }
 // Title is the model for people: its name, how it decodes where the config says
 // so, and the beginning of its fingerprint.
 func (s *Space) Title() string {
-	name := s.Model
+	name := s.MadeBy()
 	if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
 		name = s.Spec.Name
 	}
@@ -90,8 +90,8 @@ func (w *Workspace) Current(ctx context.Context, e configs.Embedding) (*Space, e
 		return s, nil
 	}
 	s, err := w.Wanted(e)
-	if err != nil {
-		return nil, err
+	if err != nil || e.Vectors != nil { // vectors from files: there is nothing to backfill
+		return s, err
 	}
 	newest, err := w.newestHead(ctx, e.Name)
 	if err != nil {

@@ -21,10 +21,14 @@ import (
 	"winnow/io/store"
 	"winnow/models"
 	modelimage "winnow/models/image"
+	"winnow/pipeline"
 )
 
 // spec loads the model spec that the config names, once.
 func (w *Workspace) spec(e configs.Embedding) (*models.Spec, error) {
+	if v := e.Vectors; v != nil {
+		return models.Imported(v.Space, v.Dim, v.Normalize), nil
+	}
 	key := e.Model + " " + e.Decode
 	if sp := w.specs[key]; sp != nil {
 		return sp, nil
@@ -58,6 +62,9 @@ func (w *Workspace) Model(ctx context.Context, name string) (*models.Model, erro
 
 // ModelOf loads the model of a space. The caller closes it.
 func (w *Workspace) ModelOf(s *Space) (*models.Model, error) {
+	if s.Vectors != nil {
+		return nil, pipeline.Usagef("embedding %s has its vectors from files: there is no model that could embed something else", s.Name)
+	}
 	sp, err := w.located(s)
 	if err != nil {
 		return nil, err

@@ -169,6 +169,9 @@ func (w *Workspace) checkColumn(ctx context.Context, e configs.Embedding) error 
 
 // CountTodo counts the rows that Todo gives.
 func (w *Workspace) CountTodo(ctx context.Context, s *Space, which Rows) (int64, error) {
+	if s.Spec.Kind == models.Vectors {
+		return 0, nil // no model waits for them
+	}
 	sql, err := w.todoSQL(ctx, s, which)
 	if err != nil {
 		return 0, err

@@ -298,6 +298,21 @@ func (l *Live) Vectors(ctx context.Context, ids []string) (map[string][]float32,
 	return out, nil
 }
 
+// Unmatched counts the vectors that belong to no asset, with a few of their ids.
+// A model makes none; files of vectors may hold more than the workspace.
+func (l *Live) Unmatched(ctx context.Context) (n int64, ids []string, err error) {
+	db, err := l.w.DB(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	from := " FROM " + query.Ident(l.Space.table("keys")) + " k WHERE NOT EXISTS (FROM assets a WHERE a.asset_id = k.asset_id)"
+	if n, err = db.Int(ctx, "SELECT count(*)"+from); err != nil || n == 0 {
+		return n, nil, err
+	}
+	ids, err = query.Column[string](ctx, db, "SELECT DISTINCT asset_id"+from+" ORDER BY asset_id LIMIT 3")
+	return n, ids, err
+}
+
 // ContentHashes looks up the content hashes of some assets, by id. Assets
 // without a live row are left out.
 func (l *Live) ContentHashes(ctx context.Context, ids []string) (map[string]string, error) {
