@@ -4,8 +4,8 @@
 
 lines.jsonl is about use-multilingual-v3's SP.model, which is fetched by make
 setup. The small models beside it are trained here and have what that one lacks:
-pieces of bytes, pieces defined by a user, spaces kept, spaces as suffixes, a
-character map of their own. A row is {"text", "ids"}; "hex" stands for text that
+merges (BPE), pieces of bytes, pieces defined by a user, spaces kept, spaces as
+suffixes, a character map of their own. A row is {"text", "ids"}; "hex" stands for text that
 is no UTF-8, and "sha256" for the ids of long lines.
 Made with sentencepiece 0.2.3.
 """
@@ -115,7 +115,7 @@ def write(name, tok, texts, longs=()):
 def train(name, **kw):
     b = io.BytesIO()
     corpus = [s for s in SENTENCES[:8] + ["the cat sat on the mat and the dog sat on the cat", "a <user> said hello world"] * 3 for _ in range(8)]
-    sp.SentencePieceTrainer.train(sentence_iterator=iter(corpus), model_writer=b, model_type="unigram", minloglevel=2, num_threads=1, hard_vocab_limit=False, **kw)
+    sp.SentencePieceTrainer.train(sentence_iterator=iter(corpus), model_writer=b, minloglevel=2, num_threads=1, **({"model_type": "unigram", "hard_vocab_limit": False} | kw))
     with open(os.path.join(HERE, name + ".model"), "wb") as f:
         f.write(b.getvalue())
     texts = SENTENCES[:6] + ODD[:70] + ["a <user> here", "x<user><user>y", "foobar foo bar", "ab<us er>", "a  b   c ", " lead", "trail  ", "Äpfel ae AE", "ab abc abcd b"]
@@ -129,6 +129,8 @@ def main():
     train("user", vocab_size=160, user_defined_symbols=["<user>", "foo", "foobar", "ab", "abc", " x"], **identity)
     train("spaces", vocab_size=160, remove_extra_whitespaces=False, add_dummy_prefix=False, **identity)
     train("suffix", vocab_size=160, treat_whitespace_as_suffix=True, **identity)
+    train("bpe", vocab_size=220, model_type="bpe", hard_vocab_limit=True, user_defined_symbols=["<user>", "foo", "foobar", "ab", "abc", " x"], **identity)
+    train("bpe_bytes", vocab_size=500, model_type="bpe", hard_vocab_limit=True, byte_fallback=True, remove_extra_whitespaces=False, **identity)
     rules = os.path.join(HERE, "rules.tsv")
     with open(rules, "w") as f:
         for a, b in (("ä", "ae"), ("Ä", "AE"), ("ab", "x y"), ("abcd", ""), ("\t", " "), ("e", "E"), ("\u3000", "  "), ("é", " e ")):
