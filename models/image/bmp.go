@@ -68,6 +68,9 @@ func (b *bmpInfo) checkKind(compression, colours, entry int, rest []byte) error 
 	case compression == bmpRLE8 && b.bits == 8, compression == bmpRLE4 && b.bits == 4:
 		b.rle = b.bits
 	case compression == bmpBitfields && (b.bits == 16 || b.bits == 32):
+		if b.masks == [4]uint32{0x7c00, 0x3e0, 0x1f, 0x8000} {
+			b.masks[3] = 0 // Pillow takes no alpha of one bit
+		}
 		if b.masks[0]|b.masks[1]|b.masks[2] == 0 {
 			return fmt.Errorf("empty colour masks are %w", errUnsupported)
 		}

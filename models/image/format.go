@@ -1,13 +1,10 @@
 package image
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/image/tiff"
 
 	"winnow/pipeline"
 )
@@ -87,9 +84,7 @@ func readHeader(data []byte, l Limits) (header, error) {
 	case formatBMP:
 		h, err = bmpHeader(data)
 	case formatTIFF:
-		h.format = f
-		c, cerr := tiff.DecodeConfig(bytes.NewReader(data))
-		h.w, h.h, err = c.Width, c.Height, cerr
+		h, err = tiffHeader(data)
 	case formatHEIC, formatAVIF:
 		h, err = heifHeader(f, data, l)
 	default:
@@ -166,10 +161,7 @@ func describe(data []byte) string {
 	return "its first bytes belong to no known format"
 }
 
-func unsupported(err error) bool {
-	var t tiff.UnsupportedError
-	return errors.As(err, &t) || errors.Is(err, errUnsupported)
-}
+func unsupported(err error) bool { return errors.Is(err, errUnsupported) }
 
 // errUnsupported marks files that are well-formed but of a kind that is not read.
 var errUnsupported = errors.New("not supported")

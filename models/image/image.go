@@ -210,7 +210,9 @@ type plan struct {
 func (d *Decoder) plan(h header, data []byte) plan {
 	p := plan{turn: uprightOrientation}
 	p.w, p.h, p.eighths = d.scaled(h)
-	if d.o.EXIF {
+	// Of a TIFF it is no EXIF, but a tag as old as the format, which all its readers
+	// heed.
+	if d.o.EXIF || h.format == formatTIFF {
 		p.turn = readOrientation(h.format, data)
 	}
 	p.geometry = d.geometry(p.w, p.h)

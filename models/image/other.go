@@ -1,11 +1,6 @@
 package image
 
-import (
-	"bytes"
-	"fmt"
-
-	"golang.org/x/image/tiff"
-)
+import "fmt"
 
 // decodeOther decodes the formats that need no speed.
 func decodeOther(h header, data []byte, l Limits) (*raster, error) {
@@ -19,11 +14,7 @@ func decodeOther(h header, data []byte, l Limits) (*raster, error) {
 	case formatHEIC, formatAVIF:
 		return decodeHEIF(h, data, l)
 	case formatTIFF:
-		img, err := tiff.Decode(bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		return fromImage(img)
+		return decodeTIFF(data)
 	}
 	return nil, fmt.Errorf("the format %q is %w", h.format, errUnsupported)
 }

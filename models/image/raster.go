@@ -1,9 +1,6 @@
 package image
 
 import (
-	"fmt"
-	stdimage "image"
-	"image/color"
 	"math/bits"
 	"sync"
 )
@@ -71,63 +68,6 @@ func (ra *raster) flatten() {
 	}
 }
 
-// fromImage takes over what Go's decoders return. The raster may share img's
-// memory.
-func fromImage(img stdimage.Image) (*raster, error) {
-	b := img.Bounds()
-	w, h := b.Dx(), b.Dy()
-	switch m := img.(type) {
-	case *stdimage.NRGBA:
-		return &raster{w: w, h: h, stride: m.Stride, pix: m.Pix}, nil
-	case *stdimage.RGBA: // premultiplied
-		ra := &raster{w: w, h: h, stride: m.Stride, pix: m.Pix}
-		ra.divideByAlpha()
-		return ra, nil
-	}
-	ra := newRaster(w, h)
-	var row func(y int, out []byte)
-	switch m := img.(type) {
-	case *stdimage.Gray:
-		row = func(y int, out []byte) {
-			for x, v := range m.Pix[y*m.Stride:][:w] {
-				setGray(out[x*4:], v, 255)
-			}
-		}
-	case *stdimage.Gray16: // the high bytes: Pillow clips at 255, which leaves nothing of a picture
-		row = func(y int, out []byte) {
-			for x := range w {
-				setGray(out[x*4:], m.Pix[y*m.Stride+x*2], 255)
-			}
-		}
-	case *stdimage.NRGBA64:
-		row = func(y int, out []byte) {
-			for x := range w * 4 {
-				out[x] = m.Pix[y*m.Stride+x*2]
-			}
-		}
-	case *stdimage.RGBA64: // opaque: what Go's decoders return for colours without alpha
-		row = func(y int, out []byte) {
-			for x := range w * 4 {
-				out[x] = m.Pix[y*m.Stride+x*2]
-			}
-		}
-	case *stdimage.Paletted:
-		palette := rgbaPalette(m.Palette)
-		row = func(y int, out []byte) {
-			for x, v := range m.Pix[y*m.Stride:][:w] {
-				copy(out[x*4:x*4+4], palette[v][:])
-			}
-		}
-	default:
-		ra.release()
-		return nil, fmt.Errorf("pixels of type %T", img)
-	}
-	for y := range h {
-		row(y, ra.pix[y*ra.stride:][:w*4])
-	}
-	return ra, nil
-}
-
 // divideByAlpha undoes a multiplication of the colours by the opacity.
 func (ra *raster) divideByAlpha() {
 	for i := 0; i+4 <= len(ra.pix); i += 4 {
@@ -140,14 +80,3 @@ func (ra *raster) divideByAlpha() {
 }
 
 func setGray(p []byte, v, a uint8) { p[0], p[1], p[2], p[3] = v, v, v, a }
-
-func rgbaPalette(p color.Palette) (t [256][4]byte) {
-	for i := range t {
-		t[i] = [4]byte{0, 0, 0, 255}
-	}
-	for i, c := range p[:min(len(p), 256)] {
-		n := color.NRGBAModel.Convert(c).(color.NRGBA)
-		t[i] = [4]byte{n.R, n.G, n.B, n.A}
-	}
-	return t
-}

@@ -180,8 +180,10 @@ func decodeWebP(data []byte) (*raster, error) {
 				}
 			}
 		}
+	case *stdimage.NRGBA:
+		ra = &raster{w: m.Rect.Dx(), h: m.Rect.Dy(), stride: m.Stride, pix: m.Pix}
 	default:
-		ra, err = fromImage(img)
+		err = fmt.Errorf("pixels of type %T are %w", img, errUnsupported)
 	}
 	if err != nil {
 		return nil, err

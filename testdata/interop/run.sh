@@ -5,7 +5,7 @@
 #
 # Runs every check of this folder and ends with 1 when one fails. PYTHON names a Python with the packages of
 # requirements.txt (default .deps/venv-interop, which make interop fills), MODELS the folder of the
-# converted models (default .deps/models).
+# converted models (default .deps/models), PIXELS the compiled testdata/tools/pixels (default build/pixels).
 set -eu
 [ $# -eq 2 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }
 workspace=$1 config=$2
@@ -48,6 +48,7 @@ with 'image text of' vectors.py
 with 'image text functions' scores.py
 run where.py "$here/where.py" "$workspace"
 run index.py "$here/index.py" "$workspace"
+run pixels.py "$here/pixels.py" "${PIXELS:-$here/../../build/pixels}"
 if [ -n "$(find "$workspace/batches" -path '*/labelbox/data_rows*.json' 2>/dev/null)" ]; then
     run labelbox_files.py "$here/labelbox_files.py" "$workspace"
 else

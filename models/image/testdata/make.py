@@ -107,6 +107,42 @@ def bmp(w, h, bits, compression, head_extra, palette, pixels, size=40, flip=1):
     return struct.pack("<2sIHHI", b"BM", offset + len(pixels), 0, 0, offset) + info + head_extra + palette + pixels
 
 
+def tiff(order, samples, bits, photometric, more=None, planar=False, tile=0):
+    """An uncompressed TIFF, its pixels behind the directory."""
+    h, w, ch = samples.shape
+    samples = samples.astype(f"{order}u2" if bits == 16 else "u1")
+    if tile:
+        samples = np.pad(samples, ((0, -h % tile), (0, -w % tile), (0, 0)))
+        parts = [samples[y : y + tile, x : x + tile].tobytes() for y in range(0, h, tile) for x in range(0, w, tile)]
+    elif planar:
+        parts = [samples[..., c].tobytes() for c in range(ch)]
+    else:
+        parts = [samples.tobytes()]
+    tags = {256: w, 257: h, 258: [bits] * ch, 259: 1, 262: photometric, 277: ch, 284: 2 if planar else 1}
+    tags |= {322: tile, 323: tile} if tile else {278: h}
+    tags |= more or {}
+    at, counts = (324, 325) if tile else (273, 279)
+    tags |= {at: [0] * len(parts), counts: [len(p) for p in parts]}
+    size = 8 + 2 + 12 * len(tags) + 4
+    tail_size = sum(4 * len(v) for v in tags.values() if isinstance(v, list) and len(v) > 1)
+    offset = size + tail_size
+    for p in range(len(parts)):
+        tags[at][p] = offset
+        offset += len(parts[p])
+    directory, tail = b"", b""
+    for tag in sorted(tags):
+        v = tags[tag] if isinstance(tags[tag], list) else [tags[tag]]
+        kind = 4 if tag in (at, counts) else 3
+        body = struct.pack(order + ("I" if kind == 4 else "H") * len(v), *v)
+        if len(body) > 4:
+            directory += struct.pack(order + "HHII", tag, kind, len(v), size + len(tail))
+            tail += body.ljust(4 * len(v), b"\0")
+        else:
+            directory += struct.pack(order + "HHI", tag, kind, len(v)) + body.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
+    return head + directory + b"\0\0\0\0" + tail + b"".join(parts)
+
+
 def rle8(rows):
     out = b""
     for row in rows[::-1]:
@@ -229,6 +265,19 @@ def pictures():
     out["p.tif"] = save(p, "tiff")
     out["l16.tif"] = save(Image.fromarray(wide[..., 0].astype(np.uint16)), "tiff")
 
+    out["la.tif"] = save(la, "tiff", compression="tiff_lzw")
+    out["cmyk.tif"] = save(cmyk, "tiff", compression="tiff_adobe_deflate")
+    out["predictor.tif"] = save(rgb, "tiff", compression="tiff_lzw", tiffinfo={317: 2})
+    out["strips.tif"] = save(rgb, "tiff", compression="packbits", tiffinfo={278: 5})
+    for group in (3, 4):
+        out[f"group{group}.tif"] = save(l.convert("1"), "tiff", compression=f"group{group}")
+    out["tiles.tif"] = tiff(">", px[..., :3], 8, 2, tile=16)
+    out["planes.tif"] = tiff("<", px[..., :3], 8, 2, planar=True)
+    out["multiplied.tif"] = tiff("<", px, 8, 2, {338: 1})
+    out["multiplied16.tif"] = tiff(">", wide, 16, 2, {338: 1})
+    out["white-is-0.tif"] = tiff(">", px[..., :1], 8, 0)
+    out["turned.tif"] = tiff("<", px[..., :3], 8, 2, {274: 6})
+
     big = Image.fromarray(scene(64, 50, 5)[..., :3])
     out["lossy.webp"] = save(rgb, "webp", quality=70)
     out["lossy-even.webp"] = save(big, "webp", quality=40)
@@ -275,9 +324,15 @@ def digest(im, name):
 
 def main():
     files, resizes, crops, pads = [], [], [], []
-    for name, data in pictures().items():
+    made = pictures()
+    for name, data in made.items():
         with open(os.path.join(HERE, name), "wb") as f:
             f.write(data)
+    for name in sorted(os.listdir(os.path.join(HERE, "odd"))):
+        if name.endswith(".jpg"):
+            with open(os.path.join(HERE, "odd", name), "rb") as f:
+                made["odd/" + name] = f.read()
+    for name, data in made.items():
         exif = name.startswith("exif")
         im = load(data, name, exif)
         small = im.resize(SIZE[::-1], Image.BICUBIC)
@@ -309,4 +364,5 @@ def main():
         f.write("\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
