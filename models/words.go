@@ -2,7 +2,6 @@ package models
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -31,7 +30,7 @@ func (m *Model) setText(path string, l image.Limits) error {
 	}
 	switch w.Tokenizer.Kind {
 	case "huggingface":
-		err = errors.New("tokenizer.json is not read yet")
+		m.tok, err = text.NewHuggingFace(data, o)
 	default:
 		m.tok, err = text.NewSentencePiece(data, o)
 	}
