@@ -18,7 +18,7 @@ type Config struct {
 	Functions   Globs         `json:"functions,omitempty" jsonschema_description:"The function files: a path or glob, or a list of them, relative to this file."`
 	Batches     []Batch       `json:"batches,omitempty" jsonschema_description:"What to choose for labeling."`
 	MaxRejects  *Percent      `json:"max_rejects,omitempty" jsonschema_description:"The run fails (exit 1) when more of the new rows than this are rejected. Off without it."`
-	Device      string        `json:"device,omitempty" jsonschema:"pattern=^(auto|cpu|cuda|cuda:[0-9]+)$,default=auto,example=cpu,example=cuda:0" jsonschema_description:"Where models run. auto is the processor for now; a GPU that is asked for and does not work is an error."`
+	Device      string        `json:"device,omitempty" jsonschema:"pattern=^(auto|cpu|(cuda|tensorrt)(:[0-9]+)?)$,default=auto,example=cpu,example=cuda:0" jsonschema_description:"Where models run. auto is every NVIDIA GPU that works, else the processor; cuda and tensorrt are all GPUs, cuda:1 is one. A GPU that is asked for and does not work is an error."`
 	Limits      Limits        `json:"limits,omitzero" jsonschema_description:"Bounds for a single asset and for winnow itself."`
 	Seed        uint64        `json:"seed,omitempty" jsonschema:"default=1,minimum=0,maximum=9007199254740991" jsonschema_description:"Seed of every random choice that names none of its own."`
 	Tasks       Tasks         `json:"tasks,omitzero" jsonschema_description:"How work is cut into tasks."`

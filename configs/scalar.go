@@ -122,11 +122,11 @@ func (d *decoder) threshold(n ast.Node, path string) function.Threshold {
 
 // words say in plain language what a pattern allows.
 var words = map[string]string{
-	`^[a-z][a-z0-9_-]{0,63}$`:              "use small letters, digits, _ and -, a letter first, at most 64",
-	`^[a-z0-9][a-z0-9_-]{0,63}$`:           "use small letters, digits, _ and -, at most 64",
-	namePattern:                            "use letters, digits and _, a letter first",
-	`^(image|text|caption|metadata[.].+)$`: "write image, text, caption or metadata.NAME",
-	`^(auto|cpu|cuda|cuda:[0-9]+)$`:        "write auto, cpu, cuda or cuda:N",
+	`^[a-z][a-z0-9_-]{0,63}$`:                "use small letters, digits, _ and -, a letter first, at most 64",
+	`^[a-z0-9][a-z0-9_-]{0,63}$`:             "use small letters, digits, _ and -, at most 64",
+	namePattern:                              "use letters, digits and _, a letter first",
+	`^(image|text|caption|metadata[.].+)$`:   "write image, text, caption or metadata.NAME",
+	`^(auto|cpu|(cuda|tensorrt)(:[0-9]+)?)$`: "write auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N",
 }
 
 var compiled sync.Map // pattern → *regexp.Regexp
