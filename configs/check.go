@@ -335,7 +335,8 @@ func (k *checker) embedding(path, name string) {
 // Model is what a config check needs to know of a model.
 type Model struct {
 	Image bool // embeds images
-	Text  bool // embeds texts: a text model, or an image model with a text tower
+	Text  bool // embeds texts
+	Tower bool // an image model with a text tower: functions over it may have text anchors
 }
 
 // CheckModels checks the models of the embeddings, and that functions have
@@ -365,7 +366,7 @@ func CheckModels(look func(model string) (Model, error)) Check {
 				problems = append(problems, c.Problem(path+".model", what, fix))
 				continue
 			}
-			texts[e.Name] = m.Text
+			texts[e.Name] = m.Text || m.Tower
 			switch {
 			case e.Of == "image" && !m.Image:
 				problems = append(problems, c.Problem(path+".of", fmt.Sprintf("the model %s embeds texts, not images", filepath.Base(e.Model)), "write of: text or of: caption, or name an image model"))
@@ -380,7 +381,7 @@ func CheckModels(look func(model string) (Model, error)) Check {
 			eachAnchor(f, func(path string, a function.Anchor) {
 				if a.Text != "" {
 					problems = append(problems, f.Problem(path+".text",
-						fmt.Sprintf("the model of the embedding %s embeds no texts", f.Embedding), "write an asset or a uri, or choose a model with a text tower"))
+						fmt.Sprintf("the model of the embedding %s embeds no texts", f.Embedding), "write an asset or a uri, or choose an image model whose spec names a text_tower"))
 				}
 			})
 		}

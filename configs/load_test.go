@@ -535,7 +535,7 @@ func TestChecksSeeBrokenConfigs(t *testing.T) {
 		`winnow.yaml:12:25: there is no model "nonesuch"; write efficientnet-lite0`,
 		`winnow.yaml:21:11: size is "none"; write a whole number`,
 		`bad.yaml:3:1: dim is 0`,
-		`functions/ripe_apples.yaml:8:14: the model of the embedding image embeds no texts; write an asset or a uri, or choose a model with a text tower`,
+		`functions/ripe_apples.yaml:8:14: the model of the embedding image embeds no texts; write an asset or a uri, or choose an image model whose spec names a text_tower`,
 	}
 	if d := cmp.Diff(want, problems(t, "winnow.yaml", nil, CheckModels(look))); d != "" {
 		t.Errorf("-want +got:\n%s", d)

@@ -251,6 +251,18 @@ func parse(file, path string, data []byte) (*Spec, error) {
 // Tower loads the spec that TextTower names, or returns nil where there is none. A
 // path in a user's own spec is relative to it.
 func (s *Spec) Tower() (*Spec, error) {
+	t, err := s.DescribeTower()
+	if err != nil || t == nil {
+		return nil, err
+	}
+	if err := t.pin(); err != nil {
+		return nil, fmt.Errorf("text tower of model %s: %w", s.Name, err)
+	}
+	return t, nil
+}
+
+// DescribeTower is Tower as Describe is Load: it touches no file of the model.
+func (s *Spec) DescribeTower() (*Spec, error) {
 	if s.TextTower == "" {
 		return nil, nil
 	}
@@ -258,7 +270,7 @@ func (s *Spec) Tower() (*Spec, error) {
 	if ext := filepath.Ext(name); s.path != "" && !filepath.IsAbs(name) && (ext == ".yaml" || ext == ".yml") {
 		name = filepath.Join(filepath.Dir(s.path), name)
 	}
-	t, err := Load(name)
+	t, err := Describe(name)
 	if err != nil {
 		return nil, fmt.Errorf("text tower of model %s: %w", s.Name, err)
 	}

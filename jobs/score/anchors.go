@@ -29,12 +29,13 @@ type Anchors struct {
 	live    map[string]*workspace.Live   // by embedding
 	hashes  map[string]map[string]string // embedding → asset id → content hash
 	loaded  map[string]*models.Model     // by embedding
+	towers  map[string]*Tower            // by embedding
 	fetched map[string][]byte            // by URI or file
 }
 
 // NewAnchors returns an Anchors that reads the given live rows.
 func NewAnchors(w *workspace.Workspace, live map[string]*workspace.Live) *Anchors {
-	return &Anchors{w: w, live: live, hashes: map[string]map[string]string{}, loaded: map[string]*models.Model{}, fetched: map[string][]byte{}}
+	return &Anchors{w: w, live: live, hashes: map[string]map[string]string{}, loaded: map[string]*models.Model{}, towers: map[string]*Tower{}, fetched: map[string][]byte{}}
 }
 
 // Close frees the models that were loaded.
@@ -42,7 +43,10 @@ func (a *Anchors) Close() {
 	for _, m := range a.loaded {
 		m.Close()
 	}
-	a.loaded = map[string]*models.Model{}
+	for _, t := range a.towers {
+		t.Close()
+	}
+	a.loaded, a.towers = map[string]*models.Model{}, map[string]*Tower{}
 }
 
 // Check looks up every anchor of every function and returns all that are
@@ -141,6 +145,9 @@ func (a *Anchors) one(ctx context.Context, f *configs.Function, x function.Ancho
 	case "vector":
 		return a.npy(ctx, x, place(f, x.Vector))
 	case "text":
+		if a.live[f.Embedding].Space.Spec.Kind == models.Image {
+			return a.throughTower(ctx, f, v, x.Text, vectors)
+		}
 		v.Hash = hash([]byte(x.Text))
 		item = pipeline.Item{AssetID: "anchor", Text: x.Text}
 	case "uri":
@@ -160,6 +167,29 @@ func (a *Anchors) one(ctx context.Context, f *configs.Function, x function.Ancho
 		return nil, err
 	}
 	v.Values, err = embedOne(ctx, m, item, fetchFunc(a.bytes))
+	return []function.Vector{v}, err
+}
+
+// throughTower resolves a text among pictures.
+func (a *Anchors) throughTower(ctx context.Context, f *configs.Function, v function.Vector, text string, vectors bool) ([]function.Vector, error) {
+	t := a.towers[f.Embedding]
+	if t == nil {
+		l := a.live[f.Embedding]
+		st, err := Statistics(ctx, a.w, l)
+		if err != nil {
+			return nil, err
+		}
+		if t, err = OpenTower(a.w, l, st); err != nil {
+			return nil, err
+		}
+		a.towers[f.Embedding] = t
+	}
+	v.Hash = t.Hash(text)
+	if !vectors {
+		return []function.Vector{v}, nil
+	}
+	var err error
+	v.Values, err = t.Vector(ctx, text)
 	return []function.Vector{v}, err
 }
 

@@ -19,6 +19,40 @@ const maxFitted = 256 << 20
 // in stats/, or a first one, which is made and kept. Functions stay pinned to it
 // while the corpus grows, until somebody makes a new one on purpose.
 func Statistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
+	st, err := newestStatistics(ctx, w, l)
+	if st != nil || err != nil {
+		return st, err
+	}
+	if st, err = sample(ctx, w, l); err != nil {
+		return nil, err
+	}
+	data, err := st.Encode()
+	if err != nil {
+		return nil, err
+	}
+	key := statsKey(workspace.StatsDir(l.Embedding.Name, l.Fingerprint), 1)
+	created, err := w.Store.CreateAll(ctx, key, data)
+	if err != nil {
+		return nil, err
+	}
+	if !created { // another run was faster: its statistics count
+		return readStatistics(ctx, w, key)
+	}
+	return st, nil
+}
+
+// LookStatistics is Statistics for those who only look: a first version is made
+// and not kept.
+func LookStatistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
+	st, err := newestStatistics(ctx, w, l)
+	if st != nil || err != nil {
+		return st, err
+	}
+	return sample(ctx, w, l)
+}
+
+// newestStatistics returns nil where there are none yet.
+func newestStatistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
 	dir := workspace.StatsDir(l.Embedding.Name, l.Fingerprint)
 	newest := 0
 	for o, err := range w.Store.ListDir(ctx, dir+"/") {
@@ -30,25 +64,10 @@ func Statistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) 
 			newest = max(newest, n)
 		}
 	}
-	if newest > 0 {
-		return readStatistics(ctx, w, statsKey(dir, newest))
+	if newest == 0 {
+		return nil, nil
 	}
-	st, err := sample(ctx, w, l)
-	if err != nil {
-		return nil, err
-	}
-	data, err := st.Encode()
-	if err != nil {
-		return nil, err
-	}
-	created, err := w.Store.CreateAll(ctx, statsKey(dir, 1), data)
-	if err != nil {
-		return nil, err
-	}
-	if !created { // another run was faster: its statistics count
-		return readStatistics(ctx, w, statsKey(dir, 1))
-	}
-	return st, nil
+	return readStatistics(ctx, w, statsKey(dir, newest))
 }
 
 func statsKey(dir string, n int) string { return fmt.Sprintf("%s/%08d.safetensors", dir, n) }

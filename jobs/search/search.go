@@ -17,6 +17,7 @@ import (
 	indexjob "winnow/jobs/index"
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/workspace"
+	"winnow/jobs/score"
 	"winnow/models"
 	"winnow/pipeline"
 	"winnow/pipeline/embed"
@@ -39,6 +40,7 @@ func (*Cmd) Help() string {
   winnow search -a food/fruit/apple          the assets most like this one
   winnow search -t "ein roter Apfel"         by a text, in any language of the model
   winnow search -f ./apple.jpg -k 20 --json  by a file, for machines
+  winnow search -e clip -t "a red apple"     pictures by a text, where their model has a text_tower
 
 Exit status: 0 done, 1 failed, 2 usage or config.`
 }
@@ -147,13 +149,17 @@ func (c *Cmd) embedding(ctx context.Context, w *workspace.Workspace) (configs.Em
 			return e, err
 		}
 		image := sp.Spec.Kind == models.Image
+		texts := !image || sp.Spec.TextTower != ""
 		switch {
-		case c.Asset != "", e.Vectors == nil && c.Text != "" && !image, e.Vectors == nil && c.File != "" && image == imageFile(c.File):
+		case c.Asset != "", e.Vectors == nil && c.text() && texts, e.Vectors == nil && !c.text() && image:
 			return e, nil
 		}
 	}
-	return configs.Embedding{}, pipeline.Usagef("no embedding of the config takes such a query; a text needs a text model, a picture an image model")
+	return configs.Embedding{}, pipeline.Usagef("no embedding of the config takes such a query; a text needs a text model or an image model with a text_tower, a picture an image model")
 }
+
+// text reports whether the query is a text.
+func (c *Cmd) text() bool { return c.Text != "" || c.File != "" && !imageFile(c.File) }
 
 func imageFile(path string) bool {
 	switch strings.ToLower(filepath.Ext(path)) {
@@ -179,6 +185,9 @@ func (c *Cmd) vector(ctx context.Context, w *workspace.Workspace, e configs.Embe
 		}
 		return nil, "", pipeline.Usagef("asset %q has no vector in embedding %s: %s", c.Asset, e.Name, why)
 	}
+	if c.text() && l.Space.Spec.Kind == models.Image {
+		return c.throughTower(ctx, w, l)
+	}
 	m, err := w.Model(ctx, e.Name)
 	if err != nil {
 		return nil, "", err
@@ -197,6 +206,29 @@ func (c *Cmd) vector(ctx context.Context, w *workspace.Workspace, e configs.Embe
 	}
 	vec.Normalize(out.Vectors, out.Dim)
 	return out.Vectors, name, nil
+}
+
+// throughTower is the vector of a text among pictures; see score.Tower.
+func (c *Cmd) throughTower(ctx context.Context, w *workspace.Workspace, l *workspace.Live) ([]float32, string, error) {
+	text, name := c.Text, fmt.Sprintf("text %q", c.Text)
+	if c.File != "" {
+		data, err := os.ReadFile(c.File)
+		if err != nil {
+			return nil, "", err
+		}
+		text, name = string(data), fmt.Sprintf("file %q", c.File)
+	}
+	st, err := score.LookStatistics(ctx, w, l)
+	if err != nil {
+		return nil, "", err
+	}
+	t, err := score.OpenTower(w, l, st)
+	if err != nil {
+		return nil, "", err
+	}
+	defer t.Close()
+	v, err := t.Vector(ctx, text)
+	return v, name, err
 }
 
 // localFile reads the file that the user named.

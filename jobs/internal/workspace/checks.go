@@ -33,7 +33,8 @@ func model(name string) (configs.Model, error) {
 	if err != nil {
 		return configs.Model{}, err
 	}
-	return configs.Model{Image: s.Kind == models.Image, Text: s.Kind == models.Text}, nil
+	tower, err := s.DescribeTower()
+	return configs.Model{Image: s.Kind == models.Image, Text: s.Kind == models.Text, Tower: tower != nil}, err
 }
 
 // conditions checks that every where: is one SQL expression.

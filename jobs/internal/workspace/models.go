@@ -69,13 +69,34 @@ func (w *Workspace) ModelOf(s *Space) (*models.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	begin := time.Now()
-	m, err := models.New(sp, models.Options{Device: w.Config.Device, Limits: w.imageLimits(), Cache: filepath.Join(w.Cache, "tensorrt", sp.Fingerprint())})
+	m, err := w.OpenModel(sp)
 	if err != nil {
 		return nil, fmt.Errorf("embedding %s: %w", s.Name, err)
 	}
-	w.App.Log.Sugar().Debugf("loaded model %s in %v, %d sessions", sp.Name, time.Since(begin).Round(time.Millisecond), m.Sessions())
 	return m, nil
+}
+
+// OpenModel loads a model with the config's device and limits. The caller closes it.
+func (w *Workspace) OpenModel(sp *models.Spec) (*models.Model, error) {
+	begin := time.Now()
+	m, err := models.New(sp, models.Options{Device: w.Config.Device, Limits: w.imageLimits(), Cache: filepath.Join(w.Cache, "tensorrt", sp.Fingerprint())})
+	if err == nil {
+		w.App.Log.Sugar().Debugf("loaded model %s in %v, %d sessions", sp.Name, time.Since(begin).Round(time.Millisecond), m.Sessions())
+	}
+	return m, err
+}
+
+// TowerSpec is the spec by which texts find the pictures of a space. A space
+// without one is a usage error.
+func (w *Workspace) TowerSpec(s *Space) (*models.Spec, error) {
+	t, err := s.Spec.Tower()
+	if err != nil {
+		return nil, fmt.Errorf("embedding %s: %w", s.Name, err)
+	}
+	if t == nil {
+		return nil, pipeline.Usagef("embedding %s has no text tower: a text finds pictures only where the image model's spec names a text_tower, a text model of the same space, as those of clip-vit-b32 and siglip-base-patch16-224 do", s.Name)
+	}
+	return t, nil
 }
 
 // CheckModel makes sure that the files of a kept model are there, before work is
