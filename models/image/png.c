@@ -55,9 +55,16 @@ static inline __m128i load4(const uint8_t *p) {
   return _mm_cvtsi32_si128(v);
 }
 
-static inline void store4(uint8_t *p, __m128i v) {
+// One pixel of 3 or 4 bytes. Of 3, a fourth is loaded where the row has one.
+static inline __m128i load_pixel(const uint8_t *p, const int bpp, int more) {
+  if (bpp == 4 || more) return load4(p);
+  int32_t v = p[0] | p[1] << 8 | p[2] << 16;
+  return _mm_cvtsi32_si128(v);
+}
+
+static inline void store_pixel(uint8_t *p, __m128i v, const int bpp) {
   int32_t t = _mm_cvtsi128_si32(v);
-  memcpy(p, &t, 4);
+  memcpy(p, &t, (size_t)bpp);
 }
 
 static inline __m128i abs16(__m128i v) { return _mm_max_epi16(v, _mm_sub_epi16(_mm_setzero_si128(), v)); }
@@ -66,48 +73,53 @@ static inline __m128i choose(__m128i mask, __m128i a, __m128i b) {
   return _mm_or_si128(_mm_and_si128(mask, a), _mm_andnot_si128(mask, b));
 }
 
-// Paeth for 4-byte pixels: the four channels at once.
-static void paeth4(uint8_t *p, const uint8_t *up, size_t n) {
+// Paeth: the channels of a pixel at once.
+static inline void paeth_pixels(uint8_t *p, const uint8_t *up, size_t n, const int bpp) {
   const __m128i zero = _mm_setzero_si128();
   __m128i a = zero, c = zero;
-  for (size_t i = 0; i + 4 <= n; i += 4) {
-    __m128i b = _mm_unpacklo_epi8(load4(up + i), zero), x = load4(p + i);
+  for (size_t i = 0; i + bpp <= n; i += bpp) {
+    const int more = i + 4 <= n;
+    __m128i b = _mm_unpacklo_epi8(load_pixel(up + i, bpp, more), zero), x = load_pixel(p + i, bpp, more);
     __m128i pa = _mm_sub_epi16(b, c), pb = _mm_sub_epi16(a, c), pc = _mm_add_epi16(pa, pb);
     pa = abs16(pa), pb = abs16(pb), pc = abs16(pc);
     __m128i least = _mm_min_epi16(pc, _mm_min_epi16(pa, pb));
     __m128i pred = choose(_mm_cmpeq_epi16(least, pa), a, choose(_mm_cmpeq_epi16(least, pb), b, c));
     x = _mm_add_epi8(x, _mm_packus_epi16(pred, pred));
-    store4(p + i, x);
+    store_pixel(p + i, x, bpp);
     a = _mm_unpacklo_epi8(x, zero);
     c = b;
   }
 }
 
-static void sub4(uint8_t *p, size_t n) {
+static inline void sub_pixels(uint8_t *p, size_t n, const int bpp) {
   __m128i a = _mm_setzero_si128();
-  for (size_t i = 0; i + 4 <= n; i += 4) store4(p + i, a = _mm_add_epi8(a, load4(p + i)));
+  for (size_t i = 0; i + bpp <= n; i += bpp)
+    store_pixel(p + i, a = _mm_add_epi8(a, load_pixel(p + i, bpp, i + 4 <= n)), bpp);
 }
 
-static void average4(uint8_t *p, const uint8_t *up, size_t n) {
+static inline void average_pixels(uint8_t *p, const uint8_t *up, size_t n, const int bpp) {
   const __m128i one = _mm_set1_epi8(1);
   __m128i a = _mm_setzero_si128();
-  for (size_t i = 0; i + 4 <= n; i += 4) {
-    __m128i b = load4(up + i);
+  for (size_t i = 0; i + bpp <= n; i += bpp) {
+    const int more = i + 4 <= n;
+    __m128i b = load_pixel(up + i, bpp, more);
     __m128i mean = _mm_sub_epi8(_mm_avg_epu8(a, b), _mm_and_si128(_mm_xor_si128(a, b), one)); // rounded down
-    store4(p + i, a = _mm_add_epi8(load4(p + i), mean));
+    store_pixel(p + i, a = _mm_add_epi8(load_pixel(p + i, bpp, more), mean), bpp);
   }
 }
 
-static void unfilter4(uint8_t type, uint8_t *p, const uint8_t *up, size_t n) {
+static inline void unfilter_pixels(uint8_t type, uint8_t *p, const uint8_t *up, size_t n, const int bpp) {
   if (type == 1)
-    sub4(p, n);
+    sub_pixels(p, n, bpp);
   else if (type == 3)
-    average4(p, up, n);
+    average_pixels(p, up, n, bpp);
   else
-    paeth4(p, up, n);
+    paeth_pixels(p, up, n, bpp);
 }
 #else
-static void unfilter4(uint8_t type, uint8_t *p, const uint8_t *up, size_t n) { unfilter_left(type, p, up, n, 4); }
+static inline void unfilter_pixels(uint8_t type, uint8_t *p, const uint8_t *up, size_t n, const int bpp) {
+  unfilter_left(type, p, up, n, bpp);
+}
 #endif
 
 static int unfilter_row(uint8_t type, uint8_t *p, const uint8_t *up, size_t n, int bpp) {
@@ -128,10 +140,10 @@ static int unfilter_row(uint8_t type, uint8_t *p, const uint8_t *up, size_t n, i
       unfilter_left(type, p, up, n, 2);
       break;
     case 3:
-      unfilter_left(type, p, up, n, 3);
+      unfilter_pixels(type, p, up, n, 3);
       break;
     case 4:
-      unfilter4(type, p, up, n);
+      unfilter_pixels(type, p, up, n, 4);
       break;
     case 6:
       unfilter_left(type, p, up, n, 6);
