@@ -142,32 +142,43 @@ func (r *rows) thresholds(ctx context.Context) error {
 	return nil
 }
 
-func (r *rows) threshold(ctx context.Context, f *scored) error {
-	t := f.Definition.Threshold
+func (r *rows) threshold(ctx context.Context, f *scored) (err error) {
 	col, from := query.Ident(f.Name), scoresTable(f.Embedding)
+	if f.Threshold, err = Threshold(ctx, r.db, f.Function, from); err != nil {
+		return err
+	}
+	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, Number(f.Threshold), from), []any{&f.Rows, &f.Matches})
+}
+
+// Threshold turns a function's rule into a number: the least score that matches.
+// from is a DuckDB table with asset_id and the function's scores in a column of
+// its name; a rule of the top K needs the tables batched and labels beside it.
+func Threshold(ctx context.Context, db *query.DB, f *configs.Function, from string) (float64, error) {
+	t := f.Definition.Threshold
+	col := query.Ident(f.Name)
+	var x float64
 	var err error
 	switch {
 	case t.Is(function.RuleNumber):
-		f.Threshold = t.Value
+		x = t.Value
 	case t.Is(function.RuleTop):
 		// Rows that no batch can take any more do not use up the K places.
-		err = r.db.Row(ctx, fmt.Sprintf(`SELECT coalesce(min(x), 'infinity'::FLOAT) FROM (SELECT %s AS x FROM %s s
+		err = db.Row(ctx, fmt.Sprintf(`SELECT coalesce(min(x), 'infinity'::FLOAT) FROM (SELECT %s AS x FROM %s s
 			WHERE NOT EXISTS (FROM batched b WHERE b.asset_id = s.asset_id) AND NOT EXISTS (FROM labels l WHERE l.asset_id = s.asset_id)
-			ORDER BY x DESC LIMIT %d)`, col, from, int64(t.Value)), []any{&f.Threshold})
+			ORDER BY x DESC LIMIT %d)`, col, from, int64(t.Value)), []any{&x})
 	case t.Is(function.RuleAuto), t.Is(function.RulePercentile):
 		var cut function.Cut
-		cut, err = t.Resolve(r.scores(ctx, col, from))
-		f.Threshold = cut.Threshold
+		cut, err = t.Resolve(scores(ctx, db, col, from))
+		x = cut.Threshold
 	default:
-		return &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: "threshold " + t.String() + " is not supported yet", Fix: "write auto, a number, {percentile: 99.5} or {top: 500}"}}}
+		return 0, &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: "threshold " + t.String() + " is not supported yet", Fix: "write auto, a number, {percentile: 99.5} or {top: 500}"}}}
 	}
 	if err != nil {
-		return fmt.Errorf("threshold of function %s: %w", f.Name, err)
+		return 0, fmt.Errorf("threshold of function %s: %w", f.Name, err)
 	}
 	// Scores are float32: compare like with like. No score reaches the largest
 	// number, which stands for "nothing matches" and, unlike infinity, is SQL.
-	f.Threshold = float64(float32(min(f.Threshold, math.MaxFloat32)))
-	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, number(f.Threshold), from), []any{&f.Rows, &f.Matches})
+	return float64(float32(min(x, math.MaxFloat32))), nil
 }
 
 // taken takes in that a batch was recorded, so that the next one sees what a new
@@ -186,16 +197,16 @@ func (r *rows) taken(ctx context.Context) error {
 		if err := r.threshold(ctx, f); err != nil {
 			return err
 		}
-		set = append(set, fmt.Sprintf("%s = coalesce(%s >= %s, false)", query.Ident(f.Name+"_match"), query.Ident(f.Name), number(f.Threshold)))
+		set = append(set, fmt.Sprintf("%s = coalesce(%s >= %s, false)", query.Ident(f.Name+"_match"), query.Ident(f.Name), Number(f.Threshold)))
 	}
 	return r.db.Exec(ctx, "UPDATE rows SET "+strings.Join(set, ", "))
 }
 
 // scores streams one column of scores, in blocks.
-func (r *rows) scores(ctx context.Context, col, from string) function.Scan {
+func scores(ctx context.Context, db *query.DB, col, from string) function.Scan {
 	return func(yield func([]float32) error) error {
 		buf := make([]float32, 0, 4096)
-		err := r.db.Each(ctx, fmt.Sprintf("SELECT %s FROM %s", col, from), func(scan func(...any) error) error {
+		err := db.Each(ctx, fmt.Sprintf("SELECT %s FROM %s", col, from), func(scan func(...any) error) error {
 			var x float64
 			if err := scan(&x); err != nil {
 				return err
@@ -214,7 +225,8 @@ func (r *rows) scores(ctx context.Context, col, from string) function.Scan {
 	}
 }
 
-func number(x float64) string {
+// Number is a score in SQL.
+func Number(x float64) string {
 	return fmt.Sprintf("%v::FLOAT", float32(x))
 }
 
@@ -249,7 +261,7 @@ func (r *rows) view(ctx context.Context) error {
 			n := query.Ident(f.Name)
 			inner = append(inner, n, fmt.Sprintf("100 * percent_rank() OVER (ORDER BY %s) AS %s", n, query.Ident(f.Name+"_pct")))
 			s := query.Ident("s_" + e.Name)
-			add("%s.%s, coalesce(%s.%s >= %s, false) AS %s, %s.%s", s, n, s, n, number(f.Threshold), query.Ident(f.Name+"_match"), s, query.Ident(f.Name+"_pct"))
+			add("%s.%s, coalesce(%s.%s >= %s, false) AS %s, %s.%s", s, n, s, n, Number(f.Threshold), query.Ident(f.Name+"_match"), s, query.Ident(f.Name+"_pct"))
 		}
 		joins = append(joins, fmt.Sprintf("LEFT JOIN (SELECT %s FROM %s) %s USING (asset_id)", strings.Join(inner, ", "), scoresTable(e.Name), query.Ident("s_"+e.Name)))
 	}

@@ -40,9 +40,9 @@ type Stage struct {
 type Into struct {
 	Stage    string // its name
 	Spaces   []*workspace.Space
-	Limit    int64 // rows of a plan; 0: all
-	TaskRows int64 // rows of a task at most; 0: as for embed
-	Model    func(embed.Model) embed.Model
+	Limit    int64                         // rows of a plan; 0: all
+	TaskRows int64                         // rows of a task at most; 0: as for embed
+	Model    func(embed.Model) embed.Model // how a model is run; nil: as it is
 }
 
 // spec is what a task needs: the rest stands in its input file.

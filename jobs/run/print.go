@@ -55,6 +55,7 @@ func (r *Result) Print(out io.Writer) {
 				fmt.Fprintf(out, "  %s\n", page)
 			}
 		}
+		r.notices(out)
 		return
 	}
 	fmt.Fprintf(out, "\nwinnow run %s, %.1f s\n\n", r.Run, r.Seconds)
@@ -69,8 +70,12 @@ func (r *Result) Print(out io.Writer) {
 		fmt.Fprintf(out, "  embedded   %d as %s (%s)\n", e.n, e.name, e.note)
 	}
 	r.rejects(out)
+	for _, m := range r.Moves {
+		m.Print(out)
+	}
 	r.functions(out)
 	r.batches(out)
+	r.notices(out)
 	fmt.Fprintf(out, "\n  workspace  %s\n", r.Workspace)
 	fmt.Fprintf(out, "  next       winnow search --help   winnow status   your own data: winnow init ./photos\n")
 }
@@ -81,6 +86,12 @@ func (t totals) vectors() string {
 		parts = append(parts, fmt.Sprintf("%d %s vectors", e.n, e.name))
 	}
 	return strings.Join(parts, ", ")
+}
+
+func (r *Result) notices(out io.Writer) {
+	for _, n := range r.Notices {
+		fmt.Fprintf(out, "\n  note       %s\n", n)
+	}
 }
 
 func (r *Result) rejects(out io.Writer) {

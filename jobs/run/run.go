@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"winnow/jobs/backfill"
 	"winnow/jobs/curate"
 	"winnow/jobs/embed"
 	"winnow/jobs/index"
@@ -24,6 +25,7 @@ type Cmd struct {
 	Slot          string `help:"Name this round of the batches. Without it, unchanged inputs give the same round." placeholder:"NAME"`
 	AllowRemoval  bool   `help:"Let a snapshot manifest remove more than a tenth of its assets."`
 	RetryRejected bool   `help:"Try rows again that were rejected for good, beside the new ones."`
+	Backfill      bool   `help:"Move embeddings whose model the config has changed to the new model first, whatever it costs. See winnow backfill --help."`
 }
 
 // Help shows examples.
@@ -35,6 +37,7 @@ Examples:
   winnow run
   winnow run -c photos.yaml --slot 2026-11-24
   winnow run --json > result.json
+  winnow run --backfill              after a change of model: embed everything anew, in one go
 
 Exit status: 0 done (nothing to do included), 1 failed, 2 usage or config, 3 done but some rows were rejected
 or a batch has fewer rows than asked for, 5 a fault that a retry may not meet, 11 another run holds the lock,
@@ -43,14 +46,16 @@ or a batch has fewer rows than asked for, 5 a fault that a retry may not meet, 1
 
 // Result is what a run did. It is kept as runs/<run>/run.json.
 type Result struct {
-	Run      string          `json:"run"`
-	Started  time.Time       `json:"started"`
-	Finished time.Time       `json:"finished"`
-	Version  string          `json:"winnow"`
-	OK       bool            `json:"ok"`
-	Error    string          `json:"error,omitempty"`
-	Ingest   *ingest.Summary `json:"ingest,omitempty"`
-	Stages   []stage.Summary `json:"stages,omitempty"`
+	Run      string           `json:"run"`
+	Started  time.Time        `json:"started"`
+	Finished time.Time        `json:"finished"`
+	Version  string           `json:"winnow"`
+	OK       bool             `json:"ok"`
+	Error    string           `json:"error,omitempty"`
+	Ingest   *ingest.Summary  `json:"ingest,omitempty"`
+	Stages   []stage.Summary  `json:"stages,omitempty"`
+	Moves    []*backfill.Move `json:"moves,omitempty"`   // of --backfill
+	Notices  []string         `json:"notices,omitempty"` // what a user should know
 	*curate.Result
 	Workspace string  `json:"workspace"`
 	Seconds   float64 `json:"seconds"`
@@ -99,6 +104,11 @@ func (c *Cmd) stages(ctx context.Context, w *workspace.Workspace, r *Result) err
 		return errors.New("no asset is left: every row of the manifests was rejected")
 	}
 	w.Forget()
+	if c.Backfill {
+		if err := r.backfill(ctx, w); err != nil {
+			return err
+		}
+	}
 	es := &embed.Stage{W: w}
 	if c.RetryRejected {
 		es.Rows = workspace.NewOrRejected
@@ -114,6 +124,9 @@ func (c *Cmd) stages(ctx context.Context, w *workspace.Workspace, r *Result) err
 		return err
 	}
 	w.Forget()
+	if err := r.moves(ctx, w); err != nil {
+		return err
+	}
 	sum = stage.Summary{}
 	if err := stage.All(ctx, w, &index.Stage{W: w}, &sum); err != nil {
 		return err
@@ -129,6 +142,40 @@ func (c *Cmd) stages(ctx context.Context, w *workspace.Workspace, r *Result) err
 	}
 	r.Result, err = curate.Run(ctx, w, curate.Options{Slot: c.Slot})
 	return err
+}
+
+// backfill moves all embeddings to the config's models. The run holds the lock.
+func (r *Result) backfill(ctx context.Context, w *workspace.Workspace) error {
+	held := func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+	b, err := backfill.Run(ctx, w, backfill.Options{}, held, 0)
+	if err != nil {
+		return err
+	}
+	if r.Moves = b.Moves; len(b.Moves) > 0 {
+		r.Stages = append(r.Stages, b.Summary)
+	}
+	w.Forget()
+	return nil
+}
+
+// moves notes the embeddings that use another model than the config names.
+func (r *Result) moves(ctx context.Context, w *workspace.Workspace) error {
+	for _, e := range w.Config.Embeddings {
+		from, to, err := w.Move(ctx, e)
+		if err != nil {
+			return err
+		}
+		if from == to {
+			continue
+		}
+		l, err := w.Live(ctx, e)
+		if err != nil {
+			return err
+		}
+		r.Notices = append(r.Notices, fmt.Sprintf("embedding %s: the config names %s, its %d rows are from %s; new assets go there too. To move: winnow backfill --embedding %s, or winnow run --backfill",
+			e.Name, to.Title(), l.Rows, from.Title(), e.Name))
+	}
+	return nil
 }
 
 // maxRejects fails the run when too large a share of its new rows was rejected.

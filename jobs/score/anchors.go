@@ -31,11 +31,15 @@ type Anchors struct {
 	loaded  map[string]*models.Model     // by embedding
 	towers  map[string]*Tower            // by embedding
 	fetched map[string][]byte            // by URI or file
+
+	// statistics measures an embedding, for towers: Statistics, or LookStatistics
+	// where nothing may be written.
+	statistics func(context.Context, *workspace.Workspace, *workspace.Live) (*function.Statistics, error)
 }
 
 // NewAnchors returns an Anchors that reads the given live rows.
 func NewAnchors(w *workspace.Workspace, live map[string]*workspace.Live) *Anchors {
-	return &Anchors{w: w, live: live, hashes: map[string]map[string]string{}, loaded: map[string]*models.Model{}, towers: map[string]*Tower{}, fetched: map[string][]byte{}}
+	return &Anchors{w: w, live: live, hashes: map[string]map[string]string{}, loaded: map[string]*models.Model{}, towers: map[string]*Tower{}, fetched: map[string][]byte{}, statistics: Statistics}
 }
 
 // Close frees the models that were loaded.
@@ -175,7 +179,7 @@ func (a *Anchors) throughTower(ctx context.Context, f *configs.Function, v funct
 	t := a.towers[f.Embedding]
 	if t == nil {
 		l := a.live[f.Embedding]
-		st, err := Statistics(ctx, a.w, l)
+		st, err := a.statistics(ctx, a.w, l)
 		if err != nil {
 			return nil, err
 		}

@@ -18,9 +18,14 @@ type Engine struct {
 	Workers  int               // tasks at once; at least 1
 }
 
+// Plan plans a stage. A plan without tasks is not kept: it leaves nothing behind.
+func (e Engine) Plan(ctx context.Context, s Stage, run string) (*Plan, error) {
+	return makePlan(ctx, e.Objects, s, run, false)
+}
+
 // Run plans, works and commits. It returns the plan and the results.
 func (e Engine) Run(ctx context.Context, s Stage, run string) (*Plan, []*Result, error) {
-	p, err := makePlan(ctx, e.Objects, s, run, false)
+	p, err := e.Plan(ctx, s, run)
 	if err != nil {
 		return p, nil, err
 	}

@@ -104,7 +104,7 @@ func Run(ctx context.Context, w *workspace.Workspace, s task.Stage, f Flags) (*S
 			return nil, err
 		}
 		sum.Tasks = len(tasks)
-		sum.add(results)
+		sum.Add(results)
 		return sum, nil
 	case "commit":
 		return sum, w.Locked(ctx, func(ctx context.Context) error {
@@ -114,7 +114,7 @@ func Run(ctx context.Context, w *workspace.Workspace, s task.Stage, f Flags) (*S
 			}
 			results, err := e.Commit(ctx, s, p)
 			sum.Tasks = len(p.Tasks)
-			sum.add(results)
+			sum.Add(results)
 			return err
 		})
 	case "plan":
@@ -141,11 +141,12 @@ func All(ctx context.Context, w *workspace.Workspace, s task.Stage, sum *Summary
 		return err
 	}
 	sum.Stage, sum.Run, sum.Tasks = s.Name(), w.App.Run, len(p.Tasks)
-	sum.add(results)
+	sum.Add(results)
 	return nil
 }
 
-func (s *Summary) add(results []*task.Result) {
+// Add counts results.
+func (s *Summary) Add(results []*task.Result) {
 	for _, r := range results {
 		s.Rows += r.Rows
 		s.Rejected += int64(len(r.Rejects))
