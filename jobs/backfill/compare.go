@@ -79,9 +79,9 @@ func compare(ctx context.Context, w *workspace.Workspace, p pair, m *Move, keep 
 		}
 		switch {
 		case after.faults[f.Name] != nil:
-			c.Problem = fmt.Sprintf("function %s does not work with %s: %v", f.Name, p.to.Title(), after.faults[f.Name])
+			c.Problem = fault(f.Name, p.to, after.faults[f.Name])
 		case before.faults[f.Name] != nil:
-			c.Problem = fmt.Sprintf("function %s does not work with %s: %v", f.Name, p.from.Title(), before.faults[f.Name])
+			c.Problem = fault(f.Name, p.from, before.faults[f.Name])
 		case c.Before != nil && c.After != nil:
 			err = c.rows(ctx, before, after)
 		}
@@ -93,13 +93,22 @@ func compare(ctx context.Context, w *workspace.Workspace, p pair, m *Move, keep 
 	return nil
 }
 
+// fault says why a function has no scores in a space: the first of its problems.
+func fault(name string, s *workspace.Space, err *pipeline.UsageError) string {
+	more := ""
+	if n := len(err.Problems) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return fmt.Sprintf("function %s does not work with %s: %s%s", name, s.Title(), err.Problems[0].What, more)
+}
+
 // scored are the scores of all rows of a space in a DuckDB table: asset_id, and a
 // column a function.
 type scored struct {
 	db     *query.DB
 	table  string
 	has    map[string]bool
-	faults map[string]error
+	faults map[string]*pipeline.UsageError
 }
 
 func scoreAll(ctx context.Context, w *workspace.Workspace, s *workspace.Space, fns []*configs.Function, keep bool, table string) (*scored, error) {
@@ -111,7 +120,7 @@ func scoreAll(ctx context.Context, w *workspace.Workspace, s *workspace.Space, f
 	if err != nil {
 		return nil, err
 	}
-	out := &scored{db: db, table: table, has: map[string]bool{}, faults: map[string]error{}}
+	out := &scored{db: db, table: table, has: map[string]bool{}, faults: map[string]*pipeline.UsageError{}}
 	if l.Rows == 0 {
 		return out, nil
 	}
@@ -167,7 +176,7 @@ func (s *scored) fit(ctx context.Context, w *workspace.Workspace, l *workspace.L
 		sc, err := fits.Fit(ctx, f)
 		var usage *pipeline.UsageError
 		if errors.As(err, &usage) {
-			s.faults[f.Name] = err
+			s.faults[f.Name] = usage
 			continue
 		}
 		if err != nil {
