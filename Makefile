@@ -62,7 +62,7 @@ run-interop:
 	@echo 'interop    conversions that went wrong are caught'
 	@.deps/venv/bin/python -B models/convert/test_convert.py .deps/src/weights/efficientnet-lite0-57934424.pth .deps/src/weights/weights.npz
 	@echo 'interop    the workspace of the demo, read by other programs'
-	@$(GO) build -o build/pixels ./testdata/tools/pixels
+	@$(GO) build -o build/ ./testdata/tools/pixels ./testdata/tools/tokens
 	@testdata/interop/run.sh $(DEMO_WORKSPACE) $(DEMO_CONFIG)
 
 .PHONY: test-cloud

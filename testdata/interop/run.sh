@@ -5,7 +5,8 @@
 #
 # Runs every check of this folder and ends with 1 when one fails. PYTHON names a Python with the packages of
 # requirements.txt (default .deps/venv-interop, which make interop fills), MODELS the folder of the
-# converted models (default .deps/models), PIXELS the compiled testdata/tools/pixels (default build/pixels).
+# converted models (default .deps/models), PIXELS and TOKENS the compiled testdata/tools/pixels and
+# testdata/tools/tokens (default build/pixels and build/tokens).
 set -eu
 [ $# -eq 2 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }
 workspace=$1 config=$2
@@ -49,6 +50,8 @@ with 'image text functions' scores.py
 run where.py "$here/where.py" "$workspace"
 run index.py "$here/index.py" "$workspace"
 run pixels.py "$here/pixels.py" "${PIXELS:-$here/../../build/pixels}"
+run sentencepiece_check.py "$here/sentencepiece_check.py" "${TOKENS:-$here/../../build/tokens}" "$models/use-multilingual-v3/sp.model" \
+    "$deps/data/tuxpaint/usr/share/tuxpaint/stamps"
 if [ -n "$(find "$workspace/batches" -path '*/labelbox/data_rows*.json' 2>/dev/null)" ]; then
     run labelbox_files.py "$here/labelbox_files.py" "$workspace"
 else

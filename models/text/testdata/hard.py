@@ -5,8 +5,8 @@
 Writes OUT/NAME.model and OUT/NAME.jsonl, in the format that make.py describes: for
 SP.model, and for Unigram and BPE models trained here with every option that changes
 how a text is cut. The lines hold accents, composed and not, all scripts, joined
-emoji, control characters, NULs, code points that mean nothing, broken UTF-8, spaces
-of all kinds, long runs, and lines of 100 kB.
+emoji, control characters, NULs, code points that mean nothing, spaces of all kinds,
+long runs, broken UTF-8 (a sixth of them), and lines of 100 kB.
 """
 
 import hashlib
@@ -156,26 +156,32 @@ def row(content, ids):
     return {"hex": content.hex(), "tokens": len(ids), "sha256": hashlib.sha256(json.dumps(ids, separators=(",", ":")).encode()).hexdigest()[:16]}
 
 
-def main():
-    model, stamps, out = sys.argv[1:4]
+def families(model, stamps, seed=1):
+    """Yields (name, model, lines, ids): models as bytes, lines as bytes, ids with those of begin and end."""
     captions = texts(stamps)["captions"]
-    lines = Lines(captions, int(sys.argv[4]) if len(sys.argv) > 4 else 1)
-    hard, longs = lines.some(5000), lines.longs()
+    lines = Lines(captions, seed)
+    hard, longs = lines.some(6200), lines.longs()
 
-    def write(name, model, contents):
-        with open(os.path.join(out, name + ".model"), "wb") as f:
-            f.write(model)
-        with open(os.path.join(out, name + ".jsonl"), "w", encoding="ascii") as f:
-            for content, ids in zip(contents, sp.SentencePieceProcessor(model_proto=model).encode(contents, add_bos=True, add_eos=True)):
-                f.write(json.dumps(row(content, ids)) + "\n")
+    def family(name, model, contents):
+        return name, model, contents, sp.SentencePieceProcessor(model_proto=model).encode(contents, add_bos=True, add_eos=True)
 
     with open(model, "rb") as f:
-        write("given", f.read(), hard + longs)
+        yield family("given", f.read(), hard + longs)
     for kind in ("unigram", "bpe"):
         for i, (name, options) in enumerate(OPTIONS.items()):
-            trained = train(captions, model_type=kind, **options)
             # The commonest options have all lines, the others a share of them each.
-            write(f"{kind}-{name}", trained, hard + longs if i < 2 else hard[: len(FIRST)] + hard[i :: len(OPTIONS)] + longs[i % 4 :: 4])
+            share = hard + longs if i < 2 else hard[: len(FIRST)] + hard[i :: len(OPTIONS)] + longs[i % 4 :: 4]
+            yield family(f"{kind}-{name}", train(captions, model_type=kind, **options), share)
+
+
+def main():
+    model, stamps, out = sys.argv[1:4]
+    for name, proto, lines, ids in families(model, stamps, int(sys.argv[4]) if len(sys.argv) > 4 else 1):
+        with open(os.path.join(out, name + ".model"), "wb") as f:
+            f.write(proto)
+        with open(os.path.join(out, name + ".jsonl"), "w", encoding="ascii") as f:
+            for one in zip(lines, ids):
+                f.write(json.dumps(row(*one)) + "\n")
 
 
 if __name__ == "__main__":
