@@ -49,6 +49,7 @@ with 'image text of' vectors.py
 with 'image text functions' scores.py
 run where.py "$here/where.py" "$workspace"
 run index.py "$here/index.py" "$workspace"
+run import_check.py "$here/import_check.py" "${WINNOW:-$here/../../build/winnow}"
 run pixels.py "$here/pixels.py" "${PIXELS:-$here/../../build/pixels}"
 run sentencepiece_check.py "$here/sentencepiece_check.py" "${TOKENS:-$here/../../build/tokens}" "$models/use-multilingual-v3/sp.model" \
     "$deps/data/tuxpaint/usr/share/tuxpaint/stamps"

@@ -54,8 +54,13 @@ type LiveFile struct {
 // the object's for images, the text's hash for texts, so that a new caption does
 // not embed the picture again.
 func (s *Space) versionSQL() string {
-	if s.Spec.Kind == models.Image {
+	switch s.Spec.Kind {
+	case models.Image:
 		return "a.version"
+	case models.Vectors:
+		// Nobody knows of which version of the asset such a vector is: it counts
+		// until the next one comes.
+		return "k.version"
 	}
 	return "md5(" + s.contentSQL() + ")"
 }
