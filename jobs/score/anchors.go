@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sbinet/npyio"
 	"lukechampine.com/blake3"
 
 	"winnow/configs"
+	"winnow/io/manifest"
 	"winnow/jobs/internal/workspace"
 	"winnow/models"
 	"winnow/pipeline"
@@ -247,33 +247,17 @@ func (a *Anchors) npy(ctx context.Context, x function.Anchor, file string) ([]fu
 	if err != nil {
 		return nil, err
 	}
-	r, err := npyio.NewReader(bytes.NewReader(data))
+	m, err := manifest.OpenMatrix(bytes.NewReader(data), true)
 	if err != nil {
-		return nil, fmt.Errorf("not a .npy file: %w", err)
-	}
-	shape := r.Header.Descr.Shape
-	if len(shape) != 1 && len(shape) != 2 || r.Header.Descr.Fortran {
-		return nil, fmt.Errorf("has shape %v; want [dim] or [rows, dim] in C order", shape)
-	}
-	var values []float32
-	if strings.HasSuffix(r.Header.Descr.Type, "f8") {
-		var wide []float64
-		if err := r.Read(&wide); err != nil {
-			return nil, err
-		}
-		for _, v := range wide {
-			values = append(values, float32(v))
-		}
-	} else if err := r.Read(&values); err != nil {
-		return nil, fmt.Errorf("holds %s; save it as float32: %w", r.Header.Descr.Type, err)
-	}
-	dim := shape[len(shape)-1]
-	if dim == 0 || len(values)%dim != 0 {
-		return nil, fmt.Errorf("has shape %v and %d numbers", shape, len(values))
+		return nil, err
 	}
 	var out []function.Vector
-	for i := 0; i*dim < len(values); i++ {
-		out = append(out, function.Vector{Kind: "vector", ID: fmt.Sprintf("%s#%d", x.Vector, i), Weight: x.Weight, Values: values[i*dim : (i+1)*dim]})
+	for i := range m.Rows {
+		values := make([]float32, m.Dim)
+		if err := m.Next(values); err != nil {
+			return nil, err
+		}
+		out = append(out, function.Vector{Kind: "vector", ID: fmt.Sprintf("%s#%d", x.Vector, i), Weight: x.Weight, Values: values})
 	}
 	return out, nil
 }
