@@ -166,6 +166,13 @@ func (t *SentencePiece) Encode(text string, dst []int64) []int64 {
 	}
 	normal := t.texts.Get().(*[]byte)
 	*normal = t.norm.normalize(text, (*normal)[:0])
+	if dst == nil {
+		n := len(*normal) / 3 // a piece has some 3 bytes and more
+		if t.o.MaxTokens > 0 {
+			n = min(n, t.o.MaxTokens)
+		}
+		dst = make([]int64, 0, n+t.Specials()+1)
+	}
 	if t.o.BOS {
 		dst = append(dst, t.bos)
 	}
