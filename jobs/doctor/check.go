@@ -34,6 +34,7 @@ type Report struct {
 	Failed  int     `json:"failed"`
 	Warned  int     `json:"warned"`
 	Checks  []Check `json:"checks"`
+	GPUs    *GPUs   `json:"gpus"`
 }
 
 func (r *Report) add(list ...Check) {

@@ -53,7 +53,8 @@ func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 		r.add(ok("config", "config", "%s: %s, %s, %s, %s", app.Globals.Config, count(len(cfg.Sources), "source"), count(len(cfg.Embeddings), "embedding"),
 			count(len(cfg.Definitions), "function"), batches(len(cfg.Batches))))
 	}
-	for _, g := range c.groups(app, cfg) {
+	r.GPUs = readGPUs(cfg)
+	for _, g := range c.groups(app, cfg, r.GPUs) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -80,10 +81,10 @@ type group struct {
 	checks func(context.Context) []Check
 }
 
-func (c *Cmd) groups(app *job.App, cfg *configs.Config) []group {
+func (c *Cmd) groups(app *job.App, cfg *configs.Config, gpus *GPUs) []group {
 	out := []group{
 		{2 * time.Minute, libraryChecks},
-		{time.Minute, func(context.Context) []Check { return deviceChecks(cfg) }},
+		{time.Minute, func(context.Context) []Check { return deviceChecks(cfg, gpus) }},
 		{10 * time.Minute, func(ctx context.Context) []Check { return modelChecks(ctx, cfg) }},
 	}
 	if cfg != nil && !c.NoStorage {

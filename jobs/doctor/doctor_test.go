@@ -52,26 +52,39 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestGPU(t *testing.T) {
-	gone := errors.New("no CUDA\nmore lines")
+func TestGPUs(t *testing.T) {
+	cards := []Card{{"H100", 80 << 30, "9.0"}, {"H100", 80 << 30, "9.0"}}
 	for _, c := range []struct {
 		name string
-		g    gpu
+		g    GPUs
 		want Status
 		text string
 	}{
-		{"none", gpu{device: "auto", err: gone}, OK, "none; models run on the processor"},
-		{"none, but asked for", gpu{device: "cuda:0", err: gone}, Fail, "asks for cuda:0, and no NVIDIA GPU"},
-		{"usable", gpu{device: "auto", node: true, names: []string{"H100"}}, OK, "H100, CUDA is available"},
-		{"usable, without a name", gpu{device: "auto", node: true}, OK, "a GPU, CUDA is available"},
-		{"runtime without CUDA", gpu{device: "auto", node: true, err: gone}, Warn, "built without CUDA"},
-		{"CUDA's libraries missing", gpu{device: "auto", names: []string{"H100"}, provider: true, err: gone}, Warn, "on the processor: no CUDA"},
-		{"asked for, and not usable", gpu{device: "cuda", node: true, err: gone}, Fail, "CUDA is not available: no CUDA"},
+		{"none", GPUs{Device: "auto", Takes: []string{"cpu"}, Why: "no NVIDIA driver; run elsewhere", missing: "no NVIDIA driver"}, OK, "auto: models run on cpu, since there is no GPU"},
+		{"none, but asked for", GPUs{Device: "cuda", err: errors.New("device cuda: no NVIDIA driver: x; run elsewhere")}, Fail, "device cuda: no NVIDIA driver: x"},
+		{"taken", GPUs{Device: "auto", Cards: cards, Serves: "13.0", Takes: []string{"cuda:0", "cuda:1"}}, OK, "auto: models run on cuda:0, cuda:1"},
+		{"the processor, as asked", GPUs{Device: "cpu", Cards: cards, Takes: []string{"cpu"}}, OK, "cpu: models run on cpu"},
+		{"idle", GPUs{Device: "auto", Cards: cards, Takes: []string{"cpu"}, Why: "no cuBLAS\nmore lines; install it"}, Warn, "the GPU stands idle: no cuBLAS"},
 	} {
 		got := c.g.judge()
 		if got.Status != c.want || !strings.Contains(got.What, c.text) || strings.Contains(got.What, "more lines") || (got.Fix == "") != (c.want == OK) {
 			t.Errorf("%s: %+v", c.name, got)
 		}
+		if n := len(c.g.checks()); n != 4+len(c.g.Cards) {
+			t.Errorf("%s: %d checks", c.name, n)
+		}
+	}
+	for text, want := range map[string]string{
+		"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs-builder)\nGCC version:  gcc 12": "580.65.06",
+		"NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183  Sun May 12":                                                    "535.183",
+		"": "of an unknown version",
+	} {
+		if got := driverVersion(text); got != want {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+	if g := readGPUs(nil); g.Device != "auto" || len(g.Takes) == 0 {
+		t.Errorf("this machine: %+v", g)
 	}
 }
 

@@ -45,6 +45,7 @@ func libraryChecks(ctx context.Context) []Check {
 		use("libjpeg-turbo", setupFix, func() (string, error) {
 			return "decodes" + at("libjpeg"), tryJPEG(ctx)
 		}),
+		heifCheck(),
 		use("DuckDB", "rebuild winnow: go build ./jobs/winnow", func() (string, error) {
 			return duckDB(ctx)
 		}),
@@ -77,7 +78,14 @@ func onnxCheck() Check {
 	if err != nil {
 		return failed(libraries, "ONNX Runtime", err, setupFix)
 	}
-	return ok(libraries, "ONNX Runtime", "%s, %s", version, file)
+	list, err := onnx.Providers()
+	if err != nil {
+		return failed(libraries, "ONNX Runtime", err, setupFix)
+	}
+	for i, p := range list {
+		list[i] = strings.TrimSuffix(p, "ExecutionProvider")
+	}
+	return ok(libraries, "ONNX Runtime", "%s, %s; built for %s", version, file, strings.Join(list, ", "))
 }
 
 func blasCheck(at string) Check {

@@ -5,23 +5,19 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
-	ort "github.com/yalue/onnxruntime_go"
-
 	"winnow/configs"
-	"winnow/models/onnx"
 )
 
 const devices = "devices"
 
-// devicesChecks looks at the processor, the memory and the GPUs of the machine.
-func deviceChecks(cfg *configs.Config) []Check {
-	return slices.Concat(cpuChecks(), memoryChecks(cfg), gpuChecks(cfg))
+// deviceChecks looks at the processor, the memory and the GPUs of the machine.
+func deviceChecks(cfg *configs.Config, g *GPUs) []Check {
+	return slices.Concat(cpuChecks(), memoryChecks(cfg), g.checks())
 }
 
 // cpu is what /proc/cpuinfo says of the first processor.
@@ -167,95 +163,4 @@ func judgeMemory(m memory, database uint64) Check {
 			"%s; the database may take %s, and a run about %s beside it", what, size(database), size(beside))
 	}
 	return ok(devices, "memory", "%s", what)
-}
-
-// gpuChecks says plainly whether models can run on a GPU.
-func gpuChecks(cfg *configs.Config) []Check {
-	device := "auto"
-	if cfg != nil && cfg.Device != "" {
-		device = cfg.Device
-	}
-	g := gpu{device: device, names: nvidia("/proc/driver/nvidia/gpus")}
-	if _, err := os.Stat("/dev/nvidia0"); err == nil {
-		g.node = true
-	}
-	_, library, err := onnx.Version()
-	if err == nil {
-		_, err = os.Stat(filepath.Join(filepath.Dir(library), "libonnxruntime_providers_cuda.so"))
-		g.provider = err == nil
-		g.err = appendCUDA()
-	} else {
-		g.err = err
-	}
-	return []Check{g.judge()}
-}
-
-// gpu is what is known of the machine's NVIDIA GPUs.
-type gpu struct {
-	device   string   // as the config asks
-	names    []string // of the GPUs, as the driver says
-	node     bool     // /dev/nvidia0 exists
-	provider bool     // ONNX Runtime's CUDA library lies beside ONNX Runtime
-	err      error    // of asking ONNX Runtime for CUDA
-}
-
-const gpuFix = "install the onnxruntime-gpu wheel with its CUDA and cuDNN libraries and name its libonnxruntime.so with " + onnx.LibraryEnv + " (Dockerfile, target cuda, shows how), or write device: cpu"
-
-func (g gpu) judge() Check {
-	cuda := strings.HasPrefix(g.device, "cuda")
-	card := "a GPU"
-	if len(g.names) > 0 {
-		card = strings.Join(g.names, ", ")
-	}
-	there := g.node || len(g.names) > 0
-	switch {
-	case g.err == nil:
-		return ok(devices, "GPU", "%s, CUDA is available (device: %s; each model says below where it runs)", card, g.device)
-	case cuda && !there:
-		return fail(devices, "GPU", "write device: cpu, or run on a machine with an NVIDIA GPU and its driver", "the config asks for %s, and no NVIDIA GPU is to be seen", g.device)
-	case cuda:
-		return fail(devices, "GPU", gpuFix, "the config asks for %s; %s is there, but CUDA is not available: %s", g.device, card, firstLine(g.err))
-	case there && g.provider:
-		return warn(devices, "GPU", gpuFix, "%s is there, but CUDA is not available, so models run on the processor: %s", card, firstLine(g.err))
-	case there:
-		return warn(devices, "GPU", gpuFix, "%s is there, but this ONNX Runtime is built without CUDA, so models run on the processor", card)
-	}
-	return ok(devices, "GPU", "none; models run on the processor (device: %s)", g.device)
-}
-
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
-}
-
-// nvidia lists the GPUs that NVIDIA's driver knows.
-func nvidia(dir string) (names []string) {
-	files, _ := filepath.Glob(filepath.Join(dir, "*", "information"))
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(text)) {
-			if model, ok := strings.CutPrefix(line, "Model:"); ok {
-				names = append(names, strings.TrimSpace(model))
-			}
-		}
-	}
-	return names
-}
-
-// appendCUDA asks ONNX Runtime for its CUDA provider.
-func appendCUDA() error {
-	o, err := ort.NewSessionOptions()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = o.Destroy() }()
-	c, err := ort.NewCUDAProviderOptions()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Destroy() }()
-	return o.AppendExecutionProviderCUDA(c)
 }

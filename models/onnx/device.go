@@ -191,22 +191,57 @@ var preloaded sync.Once
 // cudaLibraries are what the providers need, each after those that it needs itself.
 var cudaLibraries = []string{"libcudart.so.13", "libnvJitLink.so.13", "libnvrtc.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcufft.so.12", "libcurand.so.10", "libcudnn.so.9"}
 
-// preloadCUDA loads NVIDIA's libraries from where pip and the image put them, so that
-// LD_LIBRARY_PATH need not name them. What is not there may be in the loader's places.
-func preloadCUDA(library string) {
+// cudaPath finds one of NVIDIA's libraries where pip and the image put them: beside
+// the runtime, or in the folders of NVIDIA's wheels. Empty: it may be in the loader's
+// places.
+func cudaPath(library, name string) string {
 	dirs := []string{filepath.Dir(library)}
 	if real, err := filepath.EvalSymlinks(library); err == nil {
-		more, _ := filepath.Glob(filepath.Join(filepath.Dir(real), "..", "..", "nvidia", "*", "lib"))
-		dirs = append(append(dirs, filepath.Dir(real)), more...)
+		wheels, _ := filepath.Glob(filepath.Join(filepath.Dir(real), "..", "..", "nvidia", "*", "lib"))
+		dirs = append(append(dirs, filepath.Dir(real)), wheels...)
 	}
+	for _, dir := range dirs {
+		if path := filepath.Join(dir, name); isFile(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+// preloadCUDA loads NVIDIA's libraries, so that LD_LIBRARY_PATH need not name their
+// folders. One that fails is missed, and named, by what needs it.
+func preloadCUDA(library string) {
 	for _, name := range cudaLibraries {
-		for _, dir := range slices.Compact(dirs) {
-			if path := filepath.Join(dir, name); isFile(path) && preload(path) == nil {
-				break
-			}
+		if path := cudaPath(library, name); path != "" {
+			_ = preload(path)
 		}
 	}
 }
+
+// CUDAVersions are those of the CUDA runtime and of cuDNN that a session would load,
+// such as 13.5 and 9.28.1; empty where there is none.
+func CUDAVersions() (cuda, cudnn string) {
+	_, library, err := Version()
+	if err != nil {
+		return "", ""
+	}
+	at := func(name string) string {
+		if path := cudaPath(library, name); path != "" {
+			return path
+		}
+		return name
+	}
+	if v, err := libraryVersion(at("libcudart.so.13"), "cudaRuntimeGetVersion", true); err == nil {
+		cuda = CUDAVersion(v)
+	}
+	if v, err := libraryVersion(at("libcudnn.so.9"), "cudnnGetVersion", false); err == nil {
+		cudnn = fmt.Sprintf("%d.%d.%d", v/10000, v/100%100, v%100)
+	}
+	return cuda, cudnn
+}
+
+// CUDAVersion writes a version as people do: 13050 is 13.5.
+func CUDAVersion(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
 
 // addProvider adds the provider of a GPU to a session's options.
 func addProvider(so *ort.SessionOptions, d Device, cache string) error {

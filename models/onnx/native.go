@@ -208,9 +208,9 @@ func queryDriver(library string) (*Driver, error) {
 	return d, nil
 }
 
-// LibraryVersion loads a library and asks the function of it that tells its version,
+// libraryVersion loads a library and asks the function of it that tells its version,
 // as its result or, with pointer, through a pointer.
-func LibraryVersion(library, function string, pointer bool) (int, error) {
+func libraryVersion(library, function string, pointer bool) (int, error) {
 	lib, fn := C.CString(library), C.CString(function)
 	defer C.free(unsafe.Pointer(lib))
 	defer C.free(unsafe.Pointer(fn))
