@@ -14,6 +14,7 @@ import (
 	"winnow/jobs/initcmd"
 	"winnow/jobs/internal/job"
 	"winnow/jobs/lint"
+	modelcmd "winnow/jobs/model"
 	"winnow/jobs/run"
 	"winnow/jobs/schema"
 	"winnow/jobs/score"
@@ -39,6 +40,7 @@ type cli struct {
 	Lint     lint.Cmd     `cmd:"" help:"Every problem of configs and functions, with line and column." group:"Setting up"`
 	Schema   schema.Cmd   `cmd:"" help:"JSON Schema of the config, for editors." group:"Setting up"`
 	Doctor   doctor.Cmd   `cmd:"" help:"Check libraries, models, devices and storage access." group:"Setting up"`
+	Model    modelcmd.Cmd `cmd:"" help:"Look into ONNX files, and try model specs." group:"Setting up"`
 	Argo     argo.Cmd     `cmd:"" help:"Write an Argo WorkflowTemplate and CronWorkflow." group:"Setting up"`
 
 	Version    versioncmd.Cmd `cmd:"" help:"Versions of winnow and its libraries." group:"Setting up"`
