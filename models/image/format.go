@@ -54,7 +54,7 @@ func (h header) memory(whole bool) int64 {
 	case formatPNG:
 		size += n * int64(h.bytesPerPixel())
 	default:
-		return size + n*12
+		return size + n*16
 	}
 	if whole {
 		size += n * 8 // buffers come in powers of two
