@@ -73,7 +73,7 @@ func (b *Batched) lower(limit int) {
 
 // Bounds of the search for a batch size.
 const (
-	mostRows   = 1024 // of a batch
+	mostRows   = 256  // of a batch: two of pictures a GPU are 300 MB
 	worthwhile = 1.05 // gain in speed for which a batch is doubled
 	usualText  = 64   // tokens of a text whose speed is measured
 )
