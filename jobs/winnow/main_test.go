@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 // is the repository. Beside testscript's commands there are
 //
 //	photos DIR           copy the 44 real pictures of testdata/photos and their manifest
+//	clip DIR             write the specs clip.yaml and clip-text.yaml of a tiny random CLIP
 //	fixture KIND FILE    make a file with a fault
 //	status N CMD...      run a command that exits with N
 func TestScripts(t *testing.T) {
@@ -50,7 +51,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"photos":  func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(copyPhotos(root, ts.MkAbs(args[0]))) },
+			"photos": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(copyPhotos(root, ts.MkAbs(args[0]))) },
+			"clip": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(writeTinyClip(root, ts.MkAbs(args[0])))
+			},
 			"fixture": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(fixture(args[0], ts.MkAbs(args[1]))) },
 			"status":  exitStatus,
 		},

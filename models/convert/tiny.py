@@ -180,6 +180,69 @@ def clip(m):
 
     m.texts("clip-vit-b32-text", run)
 
+    def embed(picture):
+        return model.get_image_features(resize(picture.convert("RGB"))[None])[0].numpy()
+
+    with torch.no_grad():
+        towers(m.out, embed, run)
+
+
+def unit(x):
+    x = np.asarray(x, np.float64)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+TOWER_FUNCTIONS = [
+    {"name": "cats", "combine": "mean", "anchors": {"positive": [{"text": "a photo of a cat"}]}},
+    {"name": "drinks", "combine": "lda", "anchors": {"positive": [{"text": "a cup of coffee"}, {"asset": "coffee-0", "weight": 2}], "negative": [{"text": "a wall of bricks"}]}},
+    {"name": "space", "combine": "max", "anchors": {"positive": [{"text": "the moon"}, {"text": "a rocket", "weight": 0.5}, {"asset": "moon-2"}]}},
+    {"name": "walls", "combine": "sum", "anchors": {"positive": [{"text": "grey gravel"}, {"asset": "brick-3"}], "negative": [{"text": "an astronaut"}]}},
+]  # fmt: skip
+
+
+def towers(out, image, text):
+    """What functions with text anchors over pictures score, in numpy: see Tower in jobs/score."""
+    folder = os.path.join(ROOT, "testdata", "photos")
+    ids = sorted(f[:-4] for f in os.listdir(folder) if f.endswith(".jpg"))
+    x = unit([image(Image.open(os.path.join(folder, i + ".jpg"))) for i in ids])
+    mu, cov = x.mean(0), np.cov(x.T, bias=True)
+    with open(os.path.join(ROOT, "jobs", "score", "captions.txt"), encoding="utf-8") as f:
+        gap = unit([text(line.rstrip("\n")) for line in f]).mean(0)
+
+    def anchor(a):
+        if "asset" in a:
+            return x[ids.index(a["asset"])]
+        d = unit(text(a["text"])) - gap
+        (s,) = (r for r in np.roots([d @ d, 2 * mu @ d, mu @ mu - 1]) if r > 0)
+        return mu + s * d
+
+    def score(f):
+        pos, neg = (f["anchors"].get(side, []) for side in ("positive", "negative"))
+        rows = {side: np.array([anchor(a) for a in side_]) for side, side_ in (("+", pos), ("-", neg)) if side_}
+        weight = {"+": np.array([a.get("weight", 1) for a in pos]), "-": np.array([a.get("weight", 1) for a in neg])}
+        average = {k: np.average(v, axis=0, weights=weight[k]) for k, v in rows.items()}
+        if f["combine"] == "mean":
+            return x @ unit(2 * average["+"] - average["-"] if neg else average["+"])
+        if f["combine"] == "sum":
+            return x @ sum((1 if k == "+" else -1) * weight[k] @ v for k, v in rows.items())
+        if f["combine"] == "max":  # none of ours has negatives
+            return (x @ rows["+"].T * weight["+"] / weight["+"].max()).max(1)
+        ridge = 1000 * np.trace(cov) / len(mu)  # of a corpus below 200 rows
+        w = np.linalg.solve(cov + ridge * np.eye(len(mu)), average["+"] - average.get("-", mu))
+        return (x - mu) @ w / np.sqrt(w @ cov @ w)
+
+    query = "a ripe red apple"
+    found = sorted(zip(-(x @ anchor({"text": query})), ids))[:5]
+    result = {
+        "functions": [{**f, "embedding": "clip", "threshold": {"top": 5}} for f in TOWER_FUNCTIONS],
+        "scores": {f["name"]: {i: round(float(v), 7) for i, v in zip(ids, score(f))} for f in TOWER_FUNCTIONS},
+        "search": {"text": query, "found": [{"asset_id": i, "score": round(-float(c), 7)} for c, i in found]},
+    }
+    print(f"towers: |μ| {np.linalg.norm(mu):.3f}, |m| {np.linalg.norm(gap):.3f}, μ·m {unit(mu) @ unit(gap):.3f}")
+    with open(os.path.join(out, "towers.json"), "w", encoding="utf-8") as f:
+        json.dump(result, f, ensure_ascii=False, separators=(",", ":"))
+        f.write("\n")
+
 
 # ---- SigLIP
 
