@@ -56,7 +56,7 @@ type Options struct {
 type Limits struct {
 	Bytes  int64         // of a file; 256 MiB
 	Pixels int64         // of a picture; 100 million
-	Time   time.Duration // of one decode; 30 s
+	Time   time.Duration // of one decode; 30 s. The pixels bound that of a PNG.
 	Memory int64         // of all decodes at one time; 1 GiB. A larger picture waits until it is alone.
 }
 
