@@ -21,9 +21,8 @@ type word struct {
 }
 
 const (
-	longestWord = 24      // bytes
-	wordBits    = 12      // of the number of words: 256 kB
-	wordMany    = 1 << 12 // their number
+	longestWord = 24 // bytes
+	wordBits    = 13 // of the number of words that are remembered: 512 kB
 )
 
 type wordKey [3]uint64
@@ -49,7 +48,7 @@ func keyOf(w []byte) (k wordKey) {
 // at returns the place of a word of 1 to longestWord bytes, and whether it is there.
 func (c *words) at(text []byte) (*word, bool) {
 	if *c == nil {
-		*c = make(words, wordMany)
+		*c = make(words, 1<<wordBits)
 	}
 	k := keyOf(text)
 	h := k[0]*0x9e3779b97f4a7c15 ^ bits.RotateLeft64(k[1]*0xc2b2ae3d27d4eb4f, 31) ^ bits.RotateLeft64(k[2]*0x165667b19e3779f9, 17)
