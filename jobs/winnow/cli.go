@@ -15,6 +15,7 @@ import (
 	"winnow/jobs/internal/job"
 	"winnow/jobs/lint"
 	modelcmd "winnow/jobs/model"
+	"winnow/jobs/rejects"
 	"winnow/jobs/run"
 	"winnow/jobs/schema"
 	"winnow/jobs/score"
@@ -37,6 +38,7 @@ type cli struct {
 	Curate   curate.Cmd   `cmd:"" help:"Choose batches for labeling." group:"Stages"`
 	Backfill backfill.Cmd `cmd:"" help:"Move an embedding to another model, beside everything else."`
 	Search   search.Cmd   `cmd:"" help:"The rows nearest to an asset, a text or a file."`
+	Rejects  rejects.Cmd  `cmd:"" help:"Rows that could not be read or embedded, by reason."`
 	Lint     lint.Cmd     `cmd:"" help:"Every problem of configs and functions, with line and column." group:"Setting up"`
 	Schema   schema.Cmd   `cmd:"" help:"JSON Schema of the config, for editors." group:"Setting up"`
 	Doctor   doctor.Cmd   `cmd:"" help:"Check libraries, models, devices and storage access." group:"Setting up"`

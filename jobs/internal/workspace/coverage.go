@@ -3,10 +3,6 @@ package workspace
 import (
 	"context"
 	"fmt"
-
-	"winnow/io/query"
-	"winnow/models"
-	"winnow/pipeline"
 )
 
 // Coverage says how far an embedding has come.
@@ -53,18 +49,13 @@ func (w *Workspace) Coverage(ctx context.Context, s *Space, examples int) (*Cove
 	if c.Content, err = db.Int(ctx, fmt.Sprintf("SELECT count(*) FROM assets a WHERE coalesce(%s, '') <> ''", s.contentSQL())); err != nil {
 		return nil, err
 	}
-	version := s.versionSQL()
-	match := "k.version = " + version
-	if s.Spec.Kind == models.Vectors {
-		version, match = "''", "true"
+	open, err := w.openSQL(ctx, s)
+	if err != nil {
+		return nil, err
 	}
 	// An asset counts once: for its final reject where it has one.
-	one := fmt.Sprintf(`SELECT r.asset_id, '' AS source, 0 AS line, r.reason, r.error, r.transient
-		FROM rejects r JOIN assets a USING (asset_id)
-		WHERE r.stage = 'embed' AND r.subject = %s AND r.version = %s AND coalesce(%s, '') <> ''
-			AND NOT EXISTS (FROM %s k WHERE k.asset_id = a.asset_id AND %s)
-		QUALIFY row_number() OVER (PARTITION BY r.asset_id ORDER BY r.transient, r.reason, r.error) = 1`,
-		query.Literal(s.Fingerprint()), version, s.contentSQL(), query.Ident(s.table("keys")), match)
+	one := fmt.Sprintf(`SELECT r.asset_id, '' AS source, 0 AS line, r.reason, r.error, r.transient FROM %s
+		QUALIFY row_number() OVER (PARTITION BY r.asset_id ORDER BY r.transient, r.reason, r.error) = 1`, open)
 	if c.Reasons, err = w.reasons(ctx, one, examples); err != nil {
 		return nil, err
 	}
@@ -86,8 +77,8 @@ func (w *Workspace) IngestRejects(ctx context.Context, examples int) ([]RejectRe
 	}
 	// A manifest that is read again says the same of the same line.
 	return w.reasons(ctx, fmt.Sprintf(`SELECT asset_id, source, line, reason, error, transient FROM rejects r
-		WHERE stage = 'ingest' AND (reason = %s OR NOT EXISTS (FROM assets a WHERE a.asset_id = r.asset_id))
-		QUALIFY row_number() OVER (PARTITION BY source, line, reason, asset_id ORDER BY error) = 1`, query.Literal(pipeline.ReasonDuplicateID)), examples)
+		WHERE stage = 'ingest' AND %s
+		QUALIFY row_number() OVER (PARTITION BY source, line, reason, asset_id ORDER BY error) = 1`, openIngest), examples)
 }
 
 // reasons groups the rows (asset_id, source, line, reason, error, transient) of
