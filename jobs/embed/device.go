@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"winnow/jobs/internal/workspace"
 	"winnow/models"
@@ -18,7 +19,17 @@ import (
 // it moves a vector by some 1e-7: a task keeps it on whatever device it runs.
 type batches struct {
 	Batch  int    `json:"batch,omitempty"`  // rows
+	Tokens int    `json:"tokens,omitempty"` // of a batch of texts, padding included; 0: no limit
 	Device string `json:"device,omitempty"` // kind for which it was chosen: cpu, cuda or tensorrt
+}
+
+// batchTokens is how many tokens a batch has on a processor. With more it is no
+// faster, and texts of other lengths would come in, which all are padded to the
+// longest.
+const batchTokens = 512
+
+func onProcessor(sp *models.Spec) batches {
+	return batches{Batch: sp.Batch.CPU, Tokens: batchTokens, Device: onnx.CPU}
 }
 
 // planBatches is the spec's size on a processor, and the one that was found on GPUs.
@@ -32,9 +43,9 @@ func (s *Stage) planBatches(ctx context.Context, sp *workspace.Space) (batches, 
 		return batches{}, err
 	case err != nil:
 		s.W.App.Log.Sugar().Infof("embedding %s: the plan is made without its GPU, so with the spec's batches of %d: %v", sp.Name, sp.Spec.Batch.GPU, err)
-		return batches{sp.Spec.Batch.GPU, onnx.KindOf(device)}, nil
+		return batches{Batch: sp.Spec.Batch.GPU, Device: onnx.KindOf(device)}, nil
 	case !list[0].GPU():
-		return batches{sp.Spec.Batch.CPU, onnx.CPU}, nil
+		return onProcessor(sp.Spec), nil
 	}
 	b := batches{Device: list[0].Kind}
 	file, about, err := s.tuned(sp, list)
@@ -49,7 +60,7 @@ func (s *Stage) planBatches(ctx context.Context, sp *workspace.Space) (batches, 
 		return b, err
 	}
 	if !m.OnGPU() { // auto, and the model itself would not run there
-		return batches{sp.Spec.Batch.CPU, onnx.CPU}, nil
+		return onProcessor(sp.Spec), nil
 	}
 	size, rate, err := m.FindBatch(ctx)
 	if err != nil {
@@ -121,6 +132,35 @@ func writeTuned(file string, t tuning) (err error) {
 		err = errors.Join(err, os.Remove(f.Name()))
 	}
 	return err
+}
+
+// decoders is how many decode beside a GPU: all cores, which have nothing else to do.
+// On a processor the workers decode what they infer.
+func decoders(m *models.Model) int {
+	if m.OnGPU() {
+		return runtime.GOMAXPROCS(0)
+	}
+	return 0
+}
+
+// Workers is how many tasks go on at once: two, so that the cores have work while
+// one writes its shard, or has no more than a last batch. A model's gate keeps
+// them from asking for more cores than there are.
+func (*Stage) Workers() int { return 2 }
+
+// gate is what the tasks of a model share.
+func (s *Stage) gate(m *models.Model) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.gates[m]
+	if g == nil {
+		g = make(chan struct{}, m.Sessions())
+		if s.gates == nil {
+			s.gates = map[*models.Model]chan struct{}{}
+		}
+		s.gates[m] = g
+	}
+	return g
 }
 
 // tell says once where a model runs: GPUs always, and a GPU that stands idle.

@@ -33,6 +33,7 @@ type Stage struct {
 
 	mu     sync.Mutex
 	loaded map[string]*models.Model // by fingerprint
+	gates  map[*models.Model]chan struct{}
 	clock  clock
 }
 
@@ -132,16 +133,17 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 
 // taskRows is how many rows a task holds: what the config says, else an eighth
 // of the work, so that small sets share the cores and show progress, within
-// bounds that keep a shard neither tiny nor larger than a kill may cost.
+// bounds that keep a shard neither tiny nor larger than a kill may cost. Texts
+// take more company: of few, those of a batch would differ much in length.
 func taskRows(total, configured int64, image bool) int64 {
 	if configured > 0 {
 		return configured
 	}
-	most := int64(16384)
+	least, most := int64(1024), int64(16384)
 	if image {
-		most = 4096
+		least, most = 256, 4096
 	}
-	return min(most, max(256, (total+7)/8))
+	return min(most, max(least, (total+7)/8))
 }
 
 // errEnough ends the listing of rows once a plan has as many as it may.
@@ -231,7 +233,8 @@ func (s *Stage) Do(ctx context.Context, _ *task.Plan, t task.Task) (*task.Result
 		runs = s.Into.Model(batched)
 	}
 	out, err := embed.Run(ctx, items, runs, s.W.Fetcher(), embed.Options{
-		Sort: sp.Sort, Stage: "embed", Subject: sp.Fingerprint, Count: task.Counter(ctx).Add,
+		Sort: sp.Sort, Tokens: sp.Tokens, Decoders: decoders(m), Gate: s.gate(m),
+		Stage: "embed", Subject: sp.Fingerprint, Count: task.Counter(ctx).Add,
 	})
 	if err != nil {
 		return nil, err
@@ -288,7 +291,7 @@ func (s *Stage) Close() {
 	for _, m := range s.loaded {
 		m.Close()
 	}
-	s.loaded = nil
+	s.loaded, s.gates = nil, nil
 }
 
 // Commit adds all shards of each embedding in one log entry, then lists the

@@ -3,9 +3,10 @@
 //
 // Which rows share a model batch, and in which order, depends on the items
 // alone: items of fixed size (images) are cut into batches in their order,
-// items of varying length (texts) are sorted by length first. A rejected item
-// keeps its slot, so its neighbours' vectors are what they would be without the
-// fault. Nothing depends on the number of workers or on timing.
+// items of varying length (texts) are sorted by length first, and a batch of
+// long ones has fewer. A rejected item keeps its slot, so its neighbours'
+// vectors are what they would be without the fault. Nothing depends on the
+// number of workers or on timing.
 package embed
 
 import (
@@ -14,9 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 
-	"golang.org/x/sync/errgroup"
 	"lukechampine.com/blake3"
 
 	"winnow/pipeline"
@@ -57,9 +57,19 @@ type Options struct {
 	Fetchers int  // fetches at once; default 8
 	Ahead    int  // fetched items that may wait for a decoder; default 32
 	Sort     bool // sort by length: for texts
-	Stage    string
-	Subject  string // the embedding's fingerprint, for rejects
-	Count    func(n int64)
+	// Tokens is how many a sorted batch may have, padding included; 0 is no limit.
+	// A text that is longer is alone.
+	Tokens int
+	// Decoders decode beside the runs of the model: for devices whose runs leave the
+	// processor free. 0: each of the Sessions decodes its own batches, so that the two
+	// share the cores without being balanced by hand.
+	Decoders int
+	// Gate is shared by tasks that go on at once: each run of the model, with the
+	// decoding before it, puts a value in and takes one out. nil is no limit.
+	Gate    chan struct{}
+	Stage   string
+	Subject string // the embedding's fingerprint, for rejects
+	Count   func(n int64)
 }
 
 // Output is the result of a task: row i of Vectors belongs to AssetID[i].
@@ -98,6 +108,7 @@ func Run(ctx context.Context, items []pipeline.Item, m Model, f Fetcher, o Optio
 		slots[i].item = it
 	}
 	r := &runner{model: m, fetch: f, o: o, slots: slots, vectors: make([]float32, len(items)*m.Dim())}
+	defer r.releaseAll()
 	var err error
 	if o.Sort {
 		err = r.sorted(ctx)
@@ -148,151 +159,24 @@ func (r *runner) bytes(ctx context.Context, it pipeline.Item) ([]byte, error) {
 	return r.fetch.Fetch(ctx, it.URI)
 }
 
-// fetched is an item's bytes, or the fault that came instead.
-type fetched struct {
-	data []byte
-	err  error
+// cut splits 0 to n into batches of size.
+func (r *runner) cut(n, size int) [][]int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	return slices.Collect(slices.Chunk(order, size))
 }
 
-// streamed cuts slots into batches in their order. Fetchers run ahead by a
-// bounded number of items; each worker decodes and infers whole batches, so that
-// decoding and inference share the cores without being balanced by hand.
-func (r *runner) streamed(ctx context.Context) error {
-	size := r.model.BatchSize()
-	g, ctx := errgroup.WithContext(ctx)
-	ready := make([]chan fetched, len(r.slots))
-	for i := range ready {
-		ready[i] = make(chan fetched, 1)
-	}
-	ahead := make(chan struct{}, max(r.o.Ahead, 2*size*r.model.Sessions())) // a token an item between fetch and decode
-	next := make(chan int)
-	g.Go(func() error {
-		defer close(next)
-		for i := range r.slots {
-			select {
-			case ahead <- struct{}{}:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			select {
-			case next <- i:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	for range r.o.Fetchers {
-		g.Go(func() error {
-			for i := range next {
-				data, err := r.bytes(ctx, r.slots[i].item)
-				ready[i] <- fetched{data, err}
-			}
-			return nil
-		})
-	}
-	batches := r.cut(nil, size)
-	work := make(chan []int)
-	g.Go(func() error {
-		defer close(work)
-		for _, b := range batches {
-			select {
-			case work <- b:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	for range r.model.Sessions() {
-		g.Go(func() error {
-			for b := range work {
-				if err := r.decodeAndRun(ctx, b, ready, ahead); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-func (r *runner) decodeAndRun(ctx context.Context, batch []int, ready []chan fetched, ahead chan struct{}) error {
-	defer r.release(batch)
-	for _, i := range batch {
-		var got fetched
-		select {
-		case got = <-ready[i]:
-			<-ahead
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		s := &r.slots[i]
-		var err error
-		if got.err != nil {
-			err = s.reject(ctx, got.err)
-		} else {
-			err = r.prepare(ctx, s, got.data)
-		}
-		if err != nil {
+// gated runs fn while it holds the gate.
+func (r *runner) gated(ctx context.Context, fn func() error) error {
+	if r.o.Gate != nil {
+		if err := send(ctx, r.o.Gate, struct{}{}); err != nil {
 			return err
 		}
+		defer func() { <-r.o.Gate }()
 	}
-	return r.infer(ctx, batch)
-}
-
-// sorted prepares all slots first, then cuts them into batches of like length.
-func (r *runner) sorted(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(r.model.Sessions(), r.o.Fetchers))
-	for i := range r.slots {
-		g.Go(func() error {
-			s := &r.slots[i]
-			data, err := r.bytes(gctx, s.item)
-			if err != nil {
-				return s.reject(gctx, err)
-			}
-			return r.prepare(gctx, s, data)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	order := make([]int, 0, len(r.slots))
-	for i, s := range r.slots {
-		if s.input != nil {
-			order = append(order, i)
-		}
-	}
-	sort.SliceStable(order, func(a, b int) bool { return r.slots[order[a]].input.Len() < r.slots[order[b]].input.Len() })
-	// The longest batches go first, so that no worker ends alone with one.
-	batches := r.cut(order, r.model.BatchSize())
-	g, gctx = errgroup.WithContext(ctx)
-	g.SetLimit(r.model.Sessions())
-	for k := len(batches) - 1; k >= 0; k-- {
-		g.Go(func() error {
-			defer r.release(batches[k])
-			return r.infer(gctx, batches[k])
-		})
-	}
-	return g.Wait()
-}
-
-// cut splits an order (nil: as it is) into batches.
-func (r *runner) cut(order []int, size int) [][]int {
-	if order == nil {
-		order = make([]int, len(r.slots))
-		for i := range order {
-			order[i] = i
-		}
-	}
-	var out [][]int
-	for len(order) > 0 {
-		n := min(size, len(order))
-		out = append(out, order[:n:n])
-		order = order[n:]
-	}
-	return out
+	return fn()
 }
 
 func (r *runner) infer(ctx context.Context, batch []int) error {
@@ -326,6 +210,12 @@ func (r *runner) infer(ctx context.Context, batch []int) error {
 	}
 	r.o.Count(int64(len(batch)))
 	return nil
+}
+
+func (r *runner) releaseAll() {
+	for i := range r.slots {
+		r.release([]int{i})
+	}
 }
 
 func (r *runner) release(batch []int) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"winnow/pipeline"
 )
@@ -140,39 +141,106 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunSameForAnyNumberOfWorkers changes everything but the items and the bounds
+// of a batch.
 func TestRunSameForAnyNumberOfWorkers(t *testing.T) {
 	var texts []string
 	for i := range 200 {
 		texts = append(texts, strings.Repeat("x", i*7919%37+1))
 	}
+	texts[70], texts[140] = "bad", "zero"
 	for _, sorted := range []bool{false, true} {
 		var want *Output
-		for _, sessions := range []int{1, 2, 7} {
-			got, err := Run(t.Context(), items(texts...), &lengths{batch: 8, sessions: sessions}, nil, Options{Sort: sorted, Fetchers: sessions, Ahead: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want == nil {
-				want = got
-			} else if d := cmp.Diff(want, got); d != "" {
-				t.Error(d)
+		for _, decoders := range []int{0, 1, 5} {
+			for _, sessions := range []int{1, 2, 7} {
+				m := &lengths{batch: 8, sessions: sessions}
+				got, err := Run(t.Context(), items(texts...), m, nil,
+					Options{Sort: sorted, Tokens: 100, Fetchers: sessions, Ahead: 1, Decoders: decoders, Gate: make(chan struct{}, 1)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := m.open.Load(); n != 0 {
+					t.Errorf("%d inputs were not released", n)
+				}
+				if want == nil {
+					want = got
+				} else if d := cmp.Diff(want, got); d != "" {
+					t.Error(d)
+				}
 			}
 		}
 	}
 }
 
-func TestRunStops(t *testing.T) {
+// TestRunTokens shows that no batch has more tokens than it may, but one whose only
+// text is too long.
+func TestRunTokens(t *testing.T) {
+	var texts []string
+	for _, n := range []int{30, 1, 1, 1, 1, 1, 2, 9, 10, 11} {
+		texts = append(texts, strings.Repeat("x", n))
+	}
+	out, err := Run(t.Context(), items(texts...), &lengths{batch: 4, sessions: 2}, nil, Options{Sort: true, Tokens: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i := 0; i < len(out.Vectors); i += 3 {
+		got = append(got, fmt.Sprint(out.Vectors[i:i+3])) // length, rows of the batch, its longest
+	}
+	want := strings.Split("[30 1 30],[1 4 1],[1 4 1],[1 4 1],[1 4 1],[1 2 2],[2 2 2],[9 2 10],[10 2 10],[11 1 11]", ",")
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestGate counts the runs that go on at once in two tasks.
+func TestGate(t *testing.T) {
+	m := &counting{lengths: lengths{batch: 2, sessions: 4}}
+	gate := make(chan struct{}, 3)
+	var g errgroup.Group
 	for _, sorted := range []bool{false, true} {
+		g.Go(func() error {
+			_, err := Run(t.Context(), items(strings.Split(strings.Repeat("x,", 60)+"y", ",")...), m, nil, Options{Sort: sorted, Gate: gate})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.most.Load(); n != 3 {
+		t.Errorf("%d runs at once, want 3", n)
+	}
+}
+
+type counting struct {
+	lengths
+	now, most atomic.Int64
+}
+
+func (m *counting) Run(ctx context.Context, in []Input, out []float32) error {
+	n := m.now.Add(1)
+	defer m.now.Add(-1)
+	for most := m.most.Load(); n > most && !m.most.CompareAndSwap(most, n); most = m.most.Load() {
+	}
+	time.Sleep(time.Millisecond)
+	return m.lengths.Run(ctx, in, out)
+}
+
+func TestRunStops(t *testing.T) {
+	for _, o := range []Options{{}, {Sort: true}, {Decoders: 3}} {
 		m := &lengths{batch: 2, sessions: 2, fail: "boom"}
-		_, err := Run(t.Context(), items("a", "b", "boom", "c", "d"), m, nil, Options{Sort: sorted})
+		_, err := Run(t.Context(), items("a", "b", "boom", "c", "d"), m, nil, o)
 		if err == nil || !strings.Contains(err.Error(), "out of memory") {
-			t.Errorf("sorted %v: %v", sorted, err)
+			t.Errorf("%+v: %v", o, err)
+		}
+		if n := m.open.Load(); n != 0 {
+			t.Errorf("%+v: %d inputs were not released", o, n)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Millisecond, cancel)
-		_, err = Run(ctx, items("a", "@slow", "b"), &lengths{batch: 2, sessions: 2}, fetcher{}, Options{Sort: sorted})
+		_, err = Run(ctx, items("a", "@slow", "b"), &lengths{batch: 2, sessions: 2}, fetcher{}, o)
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("sorted %v: %v", sorted, err)
+			t.Errorf("%+v: %v", o, err)
 		}
 	}
 }

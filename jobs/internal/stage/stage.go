@@ -41,6 +41,16 @@ type Summary struct {
 // planning and loading.
 type Timed interface{ Worked() time.Duration }
 
+// Parallel is a stage that works best on several tasks at once.
+type Parallel interface{ Workers() int }
+
+func workers(s task.Stage, asked int) int {
+	if p, ok := s.(Parallel); ok {
+		return max(asked, p.Workers())
+	}
+	return asked
+}
+
 // Step names the chosen step.
 func (f Flags) Step() string {
 	switch {
@@ -88,7 +98,7 @@ func Run(ctx context.Context, w *workspace.Workspace, s task.Stage, f Flags) (*S
 			sum.Step = "task"
 		}
 	}
-	e := task.Engine{Objects: w.Objects(), Progress: w.App.Progress, Workers: f.Workers}
+	e := task.Engine{Objects: w.Objects(), Progress: w.App.Progress, Workers: workers(s, f.Workers)}
 	switch sum.Step {
 	case "task":
 		p, err := task.LoadPlan(ctx, e.Objects, w.App.Run, s.Name())
@@ -135,7 +145,7 @@ func Run(ctx context.Context, w *workspace.Workspace, s task.Stage, f Flags) (*S
 
 // All runs a whole stage while the caller holds the lock.
 func All(ctx context.Context, w *workspace.Workspace, s task.Stage, sum *Summary) error {
-	e := task.Engine{Objects: w.Objects(), Progress: w.App.Progress, Workers: 1}
+	e := task.Engine{Objects: w.Objects(), Progress: w.App.Progress, Workers: workers(s, 1)}
 	p, results, err := e.Run(ctx, s, w.App.Run)
 	if err != nil {
 		return err
