@@ -80,9 +80,9 @@ func KindOf(device string) string {
 
 const (
 	driverFix   = "run where there is an NVIDIA GPU and its driver (containers: docker run --gpus all, or the nvidia.com/gpu resource), or write device: cpu"
-	providerFix = "it needs onnxruntime-gpu's library with libonnxruntime_providers_cuda.so beside it, CUDA 13 and cuDNN 9 (Dockerfile, target cuda, shows how); name the library with " +
+	providerFix = "it needs onnxruntime-gpu's library with libonnxruntime_providers_cuda.so beside it, CUDA 13, cuDNN 9 and a driver of version 580 or newer (Dockerfile, target cuda, shows how); name the library with " +
 		LibraryEnv + ", or write device: cpu"
-	tensorFix = "it needs onnxruntime-gpu's library with libonnxruntime_providers_tensorrt.so beside it, TensorRT 10, CUDA 13 and cuDNN 9; name the library with " +
+	tensorFix = "it needs onnxruntime-gpu's library with libonnxruntime_providers_tensorrt.so beside it, TensorRT 10, CUDA 13, cuDNN 9 and a driver of version 580 or newer; name the library with " +
 		LibraryEnv + ", or write device: cuda or cpu"
 )
 

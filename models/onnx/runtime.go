@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -146,13 +147,21 @@ func missing(path string, err error) error {
 	return fmt.Errorf("model %s: %w", path, shorten(err))
 }
 
+var (
+	codeRE  = regexp.MustCompile(`^\[ONNXRuntimeError\] : \d+ : \w+ : `)
+	placeRE = regexp.MustCompile(`^\S+\.(h|cc):\d+ \w+ `)
+	cudaRE  = regexp.MustCompile(`(?s) *; GPU=-?\d+ *;.*`)
+)
+
 // shorten drops the C++ source places and the wrapper's words that come before
-// the runtime's messages.
+// the runtime's messages, and what CUDA's failures say of the machine.
 func shorten(err error) error {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
 	text := strings.TrimSuffix(err.Error(), ".")
+	text = placeRE.ReplaceAllString(codeRE.ReplaceAllString(text, ""), "")
+	text = cudaRE.ReplaceAllString(text, "")
 	if i := strings.LastIndex(text, ") "); i > 0 && strings.Contains(text[:i], ".cc:") && i < len(text)-2 {
 		text = text[i+2:]
 	}
