@@ -112,10 +112,10 @@ func base36(s string) rune {
 	return rune(n)
 }
 
-// ranges lists the characters that have bit, as first and last ones.
-func (t *charTable) ranges(bit uint16) (list [][2]rune) {
+// ranges lists the characters that fn has, as first and last ones.
+func ranges(fn func(rune) bool) (list [][2]rune) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
-		if t.of(r)&bit == 0 {
+		if !fn(r) {
 			continue
 		}
 		if n := len(list); n > 0 && list[n-1][1] == r-1 {

@@ -96,43 +96,6 @@ func readModel(raw component) (wordModel, pieceIDs, error) {
 	return nil, nil, fmt.Errorf("the model %q is not supported", kind)
 }
 
-// readUnigram reads a model of the type Unigram, which lattice.go describes.
-func readUnigram(raw component) (wordModel, pieceIDs, error) {
-	var v struct {
-		Type         string
-		UnkID        *int  `json:"unk_id"`
-		ByteFallback *bool `json:"byte_fallback"`
-		Vocab        []scored
-	}
-	if err := raw.into(&v); err != nil {
-		return nil, nil, err
-	}
-	if v.UnkID == nil {
-		return nil, nil, raw.lacks("unk_id")
-	}
-	l, err := newHFLattice(v.Vocab, *v.UnkID, v.ByteFallback != nil && *v.ByteFallback)
-	if err != nil {
-		return nil, nil, fmt.Errorf("Unigram: %w", err)
-	}
-	vocab := make(pieceIDs, len(v.Vocab))
-	for i, p := range v.Vocab {
-		vocab[p.text] = int64(i)
-	}
-	return l, vocab, nil
-}
-
-// UnmarshalJSON reads ["piece", score].
-func (s *scored) UnmarshalJSON(b []byte) error {
-	list := []any{&s.text, &s.score}
-	if err := json.Unmarshal(b, &list); err != nil {
-		return err
-	}
-	if len(list) != 2 {
-		return fmt.Errorf("%s is not a piece and its score", short(b))
-	}
-	return nil
-}
-
 // Specials is the number of tokens that the post-processor adds.
 func (h *HuggingFace) Specials() int { return h.frame.size() }
 

@@ -265,26 +265,61 @@ func (p *precompiled) apply(n *normal) {
 	if i == len(n.text) {
 		return
 	}
-	out, zero, at := n.spare[:0], 0, 0
 	text := string(n.text)
-	for at < len(text) {
+	o := origin{text: text, zero: n.zero}
+	out := n.spare[:0]
+	for at := 0; at < len(text); {
 		if i > at {
 			out = append(out, text[at:i]...)
-			if at < n.zero {
-				zero = len(out) - max(0, i-n.zero)
-			}
+			o.replace(text[at:i], len(out), text[at:i])
 			at = i
 			continue
 		}
 		size := clusterLen(text[at:])
-		out = p.cluster(out, text[at:at+size])
-		if at < n.zero {
-			zero = len(out)
-		}
+		out = p.cluster(out, text[at:at+size], &o)
 		at += size
 		i = p.plainRun(n.text, at)
 	}
-	n.become(out, zero)
+	n.become(out, o.out)
+}
+
+// origin follows where characters come from as the tokenizers library does it for
+// character maps, which loses count where it drops the first character.
+type origin struct {
+	text string
+	at   int // in text, behind what was replaced
+	zero int // normal.zero of text
+	out  int // of the result
+}
+
+// replace notes that old became what now ends the result, which has a length of size.
+func (o *origin) replace(old string, size int, now string) {
+	if o.at > o.zero || o.zero == 0 {
+		return
+	}
+	start := size - len(now)
+	left := utf8.RuneCountInString(old)
+	for i, r := range now {
+		from := o.at - 1
+		if left > 0 {
+			from = o.at
+			o.skip(1)
+			left--
+		}
+		if from < o.zero {
+			o.out = start + i + utf8.RuneLen(r)
+		}
+	}
+	if size > 0 {
+		o.skip(left)
+	}
+}
+
+func (o *origin) skip(n int) {
+	for ; n > 0; n-- {
+		_, size := utf8.DecodeRuneInString(o.text[o.at:])
+		o.at += size
+	}
 }
 
 // plainRun returns the end of the characters from at on that stay as they are and
@@ -307,18 +342,22 @@ func clusterLen(s string) int {
 	return len(clusters.Value())
 }
 
-func (p *precompiled) cluster(out []byte, s string) []byte {
+func (p *precompiled) cluster(out []byte, s string, o *origin) []byte {
 	if len(s) < maxCluster {
 		if r, used := p.keys.shortest(s); used > 0 {
-			return append(out, r...)
+			out = append(out, r...)
+			o.replace(s, len(out), string(r))
+			return out
 		}
 	}
 	for len(s) > 0 {
 		_, size := utf8.DecodeRuneInString(s)
 		if r, used := p.keys.shortest(s[:size]); used > 0 {
 			out = append(out, r...)
+			o.replace(s[:size], len(out), string(r))
 		} else {
 			out = append(out, s[:size]...)
+			o.replace(s[:size], len(out), s[:size])
 		}
 		s = s[size:]
 	}

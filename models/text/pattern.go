@@ -256,6 +256,9 @@ func translateEscape(out *strings.Builder, rest string, inClass bool) (int, erro
 	return used, nil
 }
 
+// onlyBareWord is what Oniguruma takes for \w outside of classes only.
+const onlyBareWord = "²³¹¼½¾"
+
 func writeClass(out *strings.Builder, bit uint16, not, inClass bool) {
 	if !inClass {
 		out.WriteByte('[')
@@ -266,7 +269,10 @@ func writeClass(out *strings.Builder, bit uint16, not, inClass bool) {
 			fmt.Fprintf(out, `\x{%x}-\x{%x}`, lo, hi)
 		}
 	}
-	for _, r := range chars().ranges(bit) {
+	has := func(r rune) bool {
+		return chars().of(r)&bit != 0 && !(inClass && bit == isW && strings.ContainsRune(onlyBareWord, r))
+	}
+	for _, r := range ranges(has) {
 		if not {
 			write(next, r[0]-1)
 		} else {

@@ -30,7 +30,7 @@ type part struct {
 // add appends the word text[start:end] of the span s to next.
 func (c *cuts) add(s span, start, end int) {
 	if start < end {
-		c.next = append(c.next, span{start, end, max(0, s.zero-(start-s.start)), -1})
+		c.next = append(c.next, span{start, end, min(max(0, s.zero-(start-s.start)), end-start), -1})
 	}
 }
 
