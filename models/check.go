@@ -128,7 +128,7 @@ func (p *Picture) check(d *decoder) {
 	case side > 1<<12 || p.Shortest > 1<<12:
 		d.wrong("image.size", "sides are at most 4096", "image.size is too large")
 	}
-	if _, there := d.places["image.fill"]; there && p.Fit != "letterbox" {
+	if _, there := d.places["image.fill"]; there && (p.Fit == "squash" || p.Fit == "crop") {
 		d.wrong("image.fill", "write fit: letterbox, or remove it", "image.fill has no meaning with fit: %s", p.Fit)
 	}
 	for _, v := range p.Fill {

@@ -58,7 +58,7 @@ func (m *Model) checkGraph(g *onnx.Graph, part *onnx.Part) error {
 		errs = append(errs, m.checkInput(in, g.Inputs[i]))
 	}
 	out := part.Outputs[0]
-	m.outRank = len(out.Dims)
+	m.outRank, m.openDim = len(out.Dims), out.Size(1) < 0
 	if out.DType != "float32" {
 		errs = append(errs, fmt.Errorf("the output %v is not of floats", out))
 	}

@@ -34,9 +34,10 @@ type Model struct {
 	pixels   chan *pixels // pictures' buffers that wait for reuse
 	table    [3][256]float32
 
-	fixedRows   int // batch size that the model insists on, or 0
-	fixedTokens int // tokens that the model insists on, or 0
-	outRank     int // dimensions of the output, 0 where the file does not say
+	fixedRows   int  // batch size that the model insists on, or 0
+	fixedTokens int  // tokens that the model insists on, or 0
+	outRank     int  // dimensions of the output, 0 where the file does not say
+	openDim     bool // the file does not say how long the output's vectors are
 
 	half    bool   // most weights, or the inputs, are 16-bit floats
 	dynamic string // an operation that looks at a whole batch at once

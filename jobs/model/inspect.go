@@ -98,12 +98,12 @@ func inspect(ctx context.Context, file string) (*Inspected, error) {
 	for _, l := range layers {
 		yaml := fmt.Sprintf("output: %s\ndim: %d\n", quote(l.Name), l.Dim)
 		if l.Pooling != "none" {
-			yaml += "pooling: " + l.Pooling + "   # or cls, last\n"
+			yaml += "pooling: " + l.Pooling + "\n"
 		}
 		r.Layers = append(r.Layers, Layer{Tensor: tensor(l.Value), Op: l.Op, What: l.What, YAML: yaml})
 	}
 	if len(r.Layers) > 0 {
-		r.Spec = specFor(g, r.Layers[0].YAML)
+		r.Spec = specFor(g, r.Layers[0])
 	}
 	return r, nil
 }
@@ -122,7 +122,7 @@ func quote(name string) string {
 }
 
 // specFor drafts a spec: what the file says, and what its user has to know.
-func specFor(g *onnx.Graph, layer string) string {
+func specFor(g *onnx.Graph, layer Layer) string {
 	var b strings.Builder
 	base := filepath.Base(g.Path)
 	name := strings.Map(func(r rune) rune {
@@ -133,7 +133,7 @@ func specFor(g *onnx.Graph, layer string) string {
 	}, strings.TrimSuffix(base, filepath.Ext(base)))
 	picture, size, layout := false, "224", "nchw"
 	var inputs strings.Builder
-	for _, v := range g.Inputs {
+	for _, v := range g.InputsOf(layer.Name) {
 		role := "ids"
 		switch low := strings.ToLower(v.Name); {
 		case len(v.Dims) == 4:
@@ -156,7 +156,7 @@ func specFor(g *onnx.Graph, layer string) string {
 	if picture {
 		kind = "image"
 	}
-	fmt.Fprintf(&b, "name: %s\nkind: %s\nmodel: {file: %s}\ninputs:\n%s%s", name, kind, quote(base), inputs.String(), layer)
+	fmt.Fprintf(&b, "name: %s\nkind: %s\nmodel: {file: %s}\ninputs:\n%s%s", name, kind, quote(base), inputs.String(), layer.YAML)
 	if picture {
 		fmt.Fprintf(&b, "image:   # as the model was trained\n  size: %s\n  fit: squash        # or crop, letterbox\n  divide: 255\n  mean: [0.485, 0.456, 0.406]\n  std: [0.229, 0.224, 0.225]\n  layout: %s\n", size, layout)
 	} else {
@@ -182,7 +182,7 @@ func (r *Inspected) Print(out io.Writer) {
 	}
 	tw.Flush()
 	if len(r.Layers) > 0 {
-		fmt.Fprintln(out, "\nlayers for embeddings, the likeliest first:")
+		fmt.Fprintln(out, "\nlayers for embeddings, the likeliest first, with the lines of a spec (pooling may be cls or last, too):")
 	}
 	for _, l := range r.Layers {
 		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\n", l.What, l.Op, show(l.Tensor), strings.ReplaceAll(strings.TrimSpace(l.YAML), "\n", "; "))

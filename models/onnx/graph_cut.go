@@ -70,6 +70,20 @@ func (g *Graph) Cut(o CutOptions) (*Part, error) {
 	return p, nil
 }
 
+// InputsOf lists the inputs that a tensor depends on.
+func (g *Graph) InputsOf(tensor string) (inputs []Value) {
+	c := &cutter{g: g, needed: map[string]bool{}, o: CutOptions{Outputs: []string{tensor}}}
+	if c.choose() != nil {
+		return nil
+	}
+	for _, v := range g.Inputs {
+		if c.needed[v.Name] {
+			inputs = append(inputs, v)
+		}
+	}
+	return inputs
+}
+
 // Whole reports whether the file itself serves as well as a part: it has the
 // output, does nothing else, and all is float32.
 func (g *Graph) Whole(output string) bool {
