@@ -209,7 +209,7 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "cut.onnx")
-	for n := range whole {
+	for n := 0; n < len(whole); n += 7 {
 		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
