@@ -270,10 +270,14 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		out := make([]byte, d.Size())
+		start := time.Now()
 		err := d.Decode(context.Background(), data, out)
 		var row *pipeline.RowError
 		if err != nil && !errors.As(err, &row) {
 			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Fatalf("it took %v", took)
 		}
 	})
 }

@@ -94,6 +94,33 @@ func TestHEIFFaults(t *testing.T) {
 	}
 }
 
+// TestLeftBehind gives up a decode and waits for its memory, which must come back.
+func TestLeftBehind(t *testing.T) {
+	for _, name := range []string{"p.gif", "lossy.webp", "rgb.bmp", "rgb-tiff_lzw.tif"} {
+		d, err := NewDecoder(Options{Height: 8, Width: 8}, Limits{Time: time.Nanosecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var row *pipeline.RowError
+		for range 50 {
+			// A fast decode on a slow clock may be done in time.
+			if err := d.Decode(context.Background(), read(t, name), make([]byte, d.Size())); err != nil {
+				if !errors.As(err, &row) || row.Reason != pipeline.ReasonTimeout {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+		}
+		if row == nil {
+			t.Errorf("%s: no decode of 50 took longer than a nanosecond", name)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := d.memory.Acquire(ctx, d.l.Memory); err != nil {
+			t.Errorf("%s: the memory did not come back: %v", name, err)
+		}
+	}
+}
+
 // TestHEVCSize reads the coded size out of files, which is a multiple of 8 or 16.
 func TestHEVCSize(t *testing.T) {
 	files, _ := filepath.Glob("testdata/heif/*.heic")

@@ -2,9 +2,13 @@
 // decode, orient, put on white, resize, crop.
 //
 // Every step is Pillow's, bit for bit, so that vectors equal those of the Python
-// code that a model comes with. One thing differs on purpose: a 16-bit greyscale
-// picture is reduced to its high bytes, as 16-bit colour is, where Pillow clips
-// everything above 255 to white.
+// code that a model comes with; testdata/interop/pixels.py compares 730 pictures.
+// One thing differs on purpose: a 16-bit greyscale picture is reduced to its high
+// bytes, as 16-bit colour is, where Pillow clips everything above 255 to white.
+// HEIC and AVIF, which the system's libheif decodes, differ from pillow-heif and
+// Pillow by rounding: of photos by less than 0.1 of 255 on average. The colours of
+// an AVIF of odd size with chroma at half the size differ more at its last column
+// or row, and everywhere where it is turned, too.
 //
 // Files are not trusted. Sizes are checked before memory is spent, the memory of
 // all decodes at one time is bounded, and a fault of a file is a
@@ -209,12 +213,12 @@ type plan struct {
 
 func (d *Decoder) plan(h header, data []byte) plan {
 	p := plan{turn: uprightOrientation}
-	p.w, p.h, p.eighths = d.scaled(h)
 	// Of a TIFF it is no EXIF, but a tag as old as the format, which all its readers
 	// heed.
 	if d.o.EXIF || h.format == formatTIFF {
 		p.turn = readOrientation(h.format, data)
 	}
+	p.w, p.h, p.eighths = d.scaled(h, p.turn)
 	p.geometry = d.geometry(p.w, p.h)
 	// Most pictures are resized along x while they are decoded, and never whole in
 	// memory.
@@ -266,12 +270,16 @@ func (d *Decoder) rare(h header, data []byte) (*raster, error) {
 }
 
 // scaled is the size to which a picture is decoded, and the scale in eighths.
-func (d *Decoder) scaled(h header) (w, hh, eighths int) {
+func (d *Decoder) scaled(h header, turn int) (w, hh, eighths int) {
 	if d.o.Fast && h.format == formatJPEG {
 		for _, s := range []int{1, 2, 4} { // the others are slow in libjpeg
 			w, hh := scaledSide(h.w, s), scaledSide(h.h, s)
-			g := d.geometry(w, hh)
-			if w >= 2*g.w && hh >= 2*g.h {
+			upW, upH := w, hh
+			if turn >= 5 {
+				upW, upH = hh, w
+			}
+			g := d.geometry(upW, upH)
+			if upW >= 2*g.w && upH >= 2*g.h {
 				return w, hh, s
 			}
 		}
