@@ -137,6 +137,21 @@ func TestFingerprint(t *testing.T) {
 		{textYAML, "eos: true", "eos: true\n  pad_id: 3", true},
 		{textYAML, "pooling: mean", "pooling: cls", true},
 		{textYAML, "role: mask", "role: mask, dtype: float32", true},
+		{imageYAML, "dim: 8", "dim: 8\noutput_dim: 16", true},
+		{imageYAML, "dim: 8", "dim: 8\nbatch_dependent: true", true},
+		{imageYAML, "dim: 8", "dim: 8\npooling: last", true},
+		{imageYAML, "role: image}", "role: image, dtype: float16}", true},
+		{imageYAML, "fit: crop\n  shortest: 64", "fit: letterbox", true},
+		{strings.Replace(imageYAML, "fit: crop\n  shortest: 64", "fit: letterbox", 1), "fit: letterbox", "fit: letterbox\n  fill: [9, 8, 7]", true},
+		{strings.Replace(imageYAML, "fit: crop\n  shortest: 64", "fit: letterbox", 1), "fit: letterbox", "fit: letterbox\n  fill: 0", false},
+		{textYAML, "max_tokens: 128", "max_tokens: 128\n  pad_to: 128", true},
+		{textYAML, "max_tokens: 128", "max_tokens: 128\n  lowercase: true", true},
+		{textYAML, "max_tokens: 128", "max_tokens: 128\n  remove_punctuation: true", true},
+		{textYAML, "max_tokens: 128", "max_tokens: 128\n  lowercase: false\n  pad_to: 0", false},
+		{textYAML, "  bos: true\n  eos: true\n", "", true},
+		{imageYAML, "dim: 8", "dim: 8\noutput_dim: 8\nbatch_dependent: false", false},
+		{imageYAML, "dim: 8", "dim: 8\ntext_tower: words", false},
+		{imageYAML, "dim: 8", "dim: 8\nget: ask", false},
 		{imageYAML, "name: net", "name: web", false},
 		{imageYAML, "licence: MIT\n", "", false},
 		{imageYAML, "file: net.onnx", "file: other/net.onnx", false},
@@ -256,6 +271,16 @@ func TestWrongYAML(t *testing.T) {
 		{"no ids", strings.Replace(textYAML, "  - {name: ids, role: ids}\n", "", 1), "no input has the role ids"},
 		{"float ids", strings.Replace(textYAML, "role: ids}", "role: ids, dtype: float32}", 1), `dtype "float32"`},
 		{"unknown tokenizer", strings.Replace(textYAML, "kind: sentencepiece", "kind: wordpiece", 1), "text.tokenizer.kind"},
+		{"small output", strings.Replace(imageYAML, "dim: 8", "dim: 8\noutput_dim: 4", 1), "output_dim is 4, dim is 8"},
+		{"fill without bars", strings.Replace(imageYAML, "  mean:", "  fill: 0\n  mean:", 1), "spec.yaml:14:3: image.fill has no meaning with fit: crop"},
+		{"fill of 256", strings.Replace(imageYAML, "fit: crop\n  shortest: 64", "fit: letterbox\n  fill: [0, 0, 256]", 1), "image.fill has 256"},
+		{"fill of a half", strings.Replace(imageYAML, "fit: crop\n  shortest: 64", "fit: letterbox\n  fill: 0.5", 1), "image.fill has 0.5"},
+		{"shortest with bars", strings.Replace(imageYAML, "fit: crop", "fit: letterbox", 1), "no meaning with fit: letterbox"},
+		{"begin id of a tokenizer.json", strings.Replace(textYAML, "kind: sentencepiece", "kind: huggingface", 1), "spec.yaml:15:3: text.bos is for sentencepiece"},
+		{"little padding", strings.Replace(textYAML, "  bos:", "  pad_to: 64\n  bos:", 1), "text.pad_to is 64, text.max_tokens 128"},
+		{"text tower of texts", textYAML + "text_tower: x\n", "text_tower in a spec of kind text"},
+		{"two lines of get", imageYAML + "get: |\n  a\n  b\n", "get has several lines"},
+		{"empty hash", strings.Replace(imageYAML, "sha256: "+someSHA, "sha256: ''", 1), `model.sha256 is ""`},
 		{"few tokens", strings.Replace(textYAML, "128", "2", 1), "max_tokens is 2"},
 	} {
 		_, err := parse("spec.yaml", "", []byte(c.yaml))
@@ -355,6 +380,98 @@ func TestFilesAreFoundAndChecked(t *testing.T) {
 	}
 	if _, err := s.locate(false); err == nil {
 		t.Error("a changed file was trusted")
+	}
+}
+
+// TestUnpinnedFiles: without a hash in the spec the file's own counts, and Describe
+// needs no file.
+func TestUnpinnedFiles(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	put := func(name, data string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	open := strings.ReplaceAll(strings.Replace(textYAML, "\n  sha256: "+someSHA, "", 1), ", sha256: "+someSHA, "")
+	path := put("bert.yaml", "get: ask the owl\n"+open)
+	if s, err := Describe(path); err != nil || s.Fingerprint() != "" || len(s.Unpinned()) != 2 || s.Installed() {
+		t.Fatalf("%v, %v", s, err)
+	}
+	put("bert.onnx", "weights")
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "sp.model is not there; to get it: ask the owl. Looked in "+dir) {
+		t.Fatalf("error %v", err)
+	}
+	put("sp.model", "words")
+	s, err := Load(path)
+	if err != nil || !s.Installed() {
+		t.Fatal(err)
+	}
+	sum, err := hashFile(filepath.Join(dir, "bert.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pins := s.Unpinned(); pins[0] != (Pin{"model", sum}) || pins[1].Field != "text.tokenizer" {
+		t.Errorf("%v", pins)
+	}
+	// The same hashes in the spec are the same fingerprint.
+	pinned := strings.Replace(open, "file: bert.onnx", "file: bert.onnx\n  sha256: "+sum, 1)
+	pinned = strings.Replace(pinned, "file: sp.model", "file: sp.model, sha256: "+s.Text.Tokenizer.SHA256, 1)
+	if got := parsed(t, pinned).Fingerprint(); got != s.Fingerprint() {
+		t.Errorf("fingerprint %s with hashes, %s without", got, s.Fingerprint())
+	}
+	put("bert.onnx", "others!")
+	if again, err := Load(path); err != nil || again.Fingerprint() == s.Fingerprint() {
+		t.Errorf("another file, the same fingerprint; %v", err)
+	}
+}
+
+func TestTower(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, data string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	put("words.yaml", textYAML)
+	put("long.yaml", strings.Replace(textYAML, "dim: 8", "dim: 9", 1))
+	for tower, want := range map[string]string{"words.yaml": "", "long.yaml": "9 numbers", "net.yaml": "of kind image", "none": `no model "none"`, "": "-"} {
+		s, err := Load(put("net.yaml", imageYAML+strings.Repeat("text_tower: "+tower+"\n", min(len(tower), 1))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Tower()
+		switch {
+		case want == "-" && (got != nil || err != nil), want == "" && (err != nil || got.Name != "bert"):
+			t.Errorf("%q: %v, %v", tower, got, err)
+		case len(want) > 1 && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%q: error %v, want one about %q", tower, err, want)
+		}
+	}
+}
+
+// TestCanonicalTexts: as Python's s.lower(), and
+// " ".join(s.translate(str.maketrans("", "", string.punctuation)).split()).
+func TestCanonicalTexts(t *testing.T) {
+	for _, c := range []struct{ in, lower, plain string }{
+		{"A red, ripe  Apple!", "a red, ripe  apple!", "A red ripe Apple"},
+		{"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", ""},
+		{" \x1cÄ\u00a0«x»\u3000— ", " \x1cä\u00a0«x»\u3000— ", "Ä «x» —"},
+		{"İstanbul ΟΔΟΣ ΣΑΣ Σ Α.Σ Σ'Α ΑΣ'", "i̇stanbul οδος σας σ α.ς σ'α ας'", "İstanbul ΟΔΟΣ ΣΑΣ Σ ΑΣ ΣΑ ΑΣ"},
+		{"ẞ ǅ Ω", "ß ǆ ω", "ẞ ǅ Ω"},
+	} {
+		if got := (&Words{Lowercase: true}).canonical(c.in); got != c.lower {
+			t.Errorf("lower %q gave %q, want %q", c.in, got, c.lower)
+		}
+		if got := (&Words{RemovePunctuation: true}).canonical(c.in); got != c.plain {
+			t.Errorf("without punctuation %q gave %q, want %q", c.in, got, c.plain)
+		}
 	}
 }
 
