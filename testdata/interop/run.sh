@@ -5,7 +5,7 @@
 #
 # Runs every check of this folder and ends with 1 when one fails. PYTHON names a Python with the packages of
 # requirements.txt (default .deps/venv-interop, which make interop fills), MODELS the folder of the
-# converted models (default .deps/models), PIXELS and TOKENS the compiled testdata/tools/pixels and
+# converted models (default .deps/models), WINNOW the binary (default build/winnow), PIXELS and TOKENS the compiled testdata/tools/pixels and
 # testdata/tools/tokens (default build/pixels and build/tokens).
 set -eu
 [ $# -eq 2 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }
@@ -53,6 +53,11 @@ run import_check.py "$here/import_check.py" "${WINNOW:-$here/../../build/winnow}
 run pixels.py "$here/pixels.py" "${PIXELS:-$here/../../build/pixels}"
 run sentencepiece_check.py "$here/sentencepiece_check.py" "${TOKENS:-$here/../../build/tokens}" "$models/use-multilingual-v3/sp.model" \
     "$deps/data/tuxpaint/usr/share/tuxpaint/stamps"
+if [ -f "$models/all-minilm-l6-v2/model.onnx" ]; then
+    run sentences.py "$here/sentences.py" "${WINNOW:-$here/../../build/winnow}" "$models"
+else
+    echo "== sentences.py: SKIPPED, the sentence models are not here (./setup.sh models)"
+fi
 if [ -n "$(find "$workspace/batches" -path '*/labelbox/data_rows*.json' 2>/dev/null)" ]; then
     run labelbox_files.py "$here/labelbox_files.py" "$workspace"
 else
