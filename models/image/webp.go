@@ -1,5 +1,10 @@
 package image
 
+/*
+#include "webp.h"
+*/
+import "C"
+
 import (
 	"bytes"
 	"encoding/binary"
@@ -7,6 +12,7 @@ import (
 	"fmt"
 	stdimage "image"
 	"io"
+	"unsafe"
 
 	"golang.org/x/image/webp"
 )
@@ -225,48 +231,15 @@ func fromYUV(m *stdimage.YCbCr) (*raster, error) {
 	w, h := m.Rect.Dx(), m.Rect.Dy()
 	ra := newRaster(w, h)
 	cw, ch := (w+1)/2, (h+1)/2
-	chroma := make([][2]uint32, w)
 	for y := range h {
 		// The chroma row of y, and the next nearest one.
 		a := y / 2
 		b := min(max(a-1+y%2*2, 0), ch-1)
-		blendChroma(chroma, m, a, b, cw)
-		luma, out := m.Y[y*m.YStride:][:w], ra.pix[y*ra.stride:][:w*4]
-		for x, v := range luma {
-			yuvPixel(int(v), int(chroma[x][0]), int(chroma[x][1]), out[x*4:])
-		}
+		chroma := func(plane []uint8, row int) *C.uint8_t { return bytesOf(plane[row*m.CStride:][:cw]) }
+		C.winnow_webp_row(bytesOf(m.Y[y*m.YStride:][:w]), chroma(m.Cb, a), chroma(m.Cb, b), chroma(m.Cr, a), chroma(m.Cr, b),
+			C.int(w), bytesOf(ra.pix[y*ra.stride:][:w*4]))
 	}
 	return ra, nil
 }
 
-// blendChroma interpolates the chroma of one row of pixels: 9/16 of the nearest
-// sample, 3/16 of its neighbours along each axis, 1/16 of the diagonal one,
-// in libwebp's two steps of rounding. At the sides there is no neighbour along x.
-func blendChroma(out [][2]uint32, m *stdimage.YCbCr, a, b, cw int) {
-	for c, plane := range [2][]uint8{m.Cb, m.Cr} {
-		rowA, rowB := plane[a*m.CStride:][:cw], plane[b*m.CStride:][:cw]
-		for x := range out {
-			i := x / 2
-			j := i - 1 + x%2*2
-			p, q := uint32(rowA[i]), uint32(rowB[i])
-			if j < 0 || j >= cw {
-				out[x][c] = (3*p + q + 2) >> 2
-				continue
-			}
-			r, s := uint32(rowA[j]), uint32(rowB[j]) // beside p, diagonal to it
-			// libwebp averages all four, then along the diagonal that p is not on.
-			sum := p + q + r + s + 8
-			diagonal := (sum + 2*(q+r)) >> 3
-			out[x][c] = (diagonal + p) >> 1
-		}
-	}
-}
-
-func yuvPixel(y, u, v int, out []byte) {
-	hi := func(x, k int) int { return x * k >> 8 }
-	clip := func(x int) uint8 { return uint8(min(max(x>>6, 0), 255)) }
-	out[0] = clip(hi(y, 19077) + hi(v, 26149) - 14234)
-	out[1] = clip(hi(y, 19077) - hi(u, 6419) - hi(v, 13320) + 8708)
-	out[2] = clip(hi(y, 19077) + hi(u, 33050) - 17685)
-	out[3] = 255
-}
+func bytesOf(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(&b[0])) }
