@@ -14,7 +14,7 @@ import (
 	"winnow/configs"
 	"winnow/jobs/embed"
 	"winnow/jobs/internal/workspace"
-	model "winnow/pipeline/embed"
+	pipe "winnow/pipeline/embed"
 	"winnow/pipeline/task"
 )
 
@@ -44,7 +44,7 @@ func NewStage(w *workspace.Workspace, o Options) *Stage {
 	if o.Rate > 0 {
 		s.limit = &limiter{rate: o.Rate}
 		s.embed.Into.TaskRows = max(16, int64(float64(o.Rate)*30)) // half a minute of work
-		s.embed.Into.Model = func(m model.Model) model.Model { return limited{m, s.limit} }
+		s.embed.Into.Model = func(m pipe.Model) pipe.Model { return limited{m, s.limit} }
 	}
 	return s
 }

@@ -24,6 +24,7 @@ type vector struct {
 // data are the rows of a workspace, read with the project's own packages.
 type data struct {
 	vectors map[string]map[string]vector  // embedding → asset_id, or asset_id@version where versions are asked for
+	models  map[string]map[string]vector  // fingerprint of an embedding's model → the same
 	scores  map[string]map[string]float32 // function → the same
 	batches map[string][]string           // batch → asset ids by rank
 	slots   map[string][]string           // batch/slot → the same
@@ -39,7 +40,7 @@ func rowsOf(t testing.TB, url string, versions bool) *data {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	d := &data{map[string]map[string]vector{}, map[string]map[string]float32{}, map[string][]string{}, map[string][]string{}}
+	d := &data{map[string]map[string]vector{}, map[string]map[string]vector{}, map[string]map[string]float32{}, map[string][]string{}, map[string][]string{}}
 	name := func(id, version string) string {
 		if versions {
 			return strings.Clone(id + "@" + version)
@@ -55,7 +56,7 @@ func rowsOf(t testing.TB, url string, versions bool) *data {
 			raw := bytes.NewReader(read(ctx, t, s, root+"/"+f.Path))
 			switch first, _, _ := strings.Cut(root, "/"); first {
 			case "embeddings":
-				err = d.shard(path.Base(path.Dir(root)), raw, name)
+				err = d.shard(path.Base(path.Dir(root)), path.Base(root), raw, name)
 			case "scores":
 				err = d.score(raw, name)
 			case "batched":
@@ -90,7 +91,7 @@ func roots(ctx context.Context, t testing.TB, s *store.Store) map[string]int64 {
 	return out
 }
 
-func (d *data) shard(embedding string, raw *bytes.Reader, name func(id, version string) string) error {
+func (d *data) shard(embedding, fingerprint string, raw *bytes.Reader, name func(id, version string) string) error {
 	r, err := shard.Open(raw, raw.Size())
 	if err != nil {
 		return err
@@ -100,9 +101,15 @@ func (d *data) shard(embedding string, raw *bytes.Reader, name func(id, version 
 		m = map[string]vector{}
 		d.vectors[embedding] = m
 	}
+	byModel := d.models[fingerprint]
+	if byModel == nil {
+		byModel = map[string]vector{}
+		d.models[fingerprint] = byModel
+	}
 	return r.Blocks(shard.ScanOptions{IDs: true, Vectors: true}, func(b *shard.Block) error {
 		for i, id := range b.AssetID {
-			m[name(id, b.Version[i])] = vector{strings.Clone(b.ContentHash[i]), slices.Clone(b.Vectors[i*b.Dim : (i+1)*b.Dim])}
+			v := vector{strings.Clone(b.ContentHash[i]), slices.Clone(b.Vectors[i*b.Dim : (i+1)*b.Dim])}
+			m[name(id, b.Version[i])], byModel[name(id, b.Version[i])] = v, v
 		}
 		return nil
 	})
