@@ -33,7 +33,7 @@ type Cmd struct {
 	CPU            string            `name:"cpu" default:"2" help:"CPUs that each pod asks for."`
 	Memory         string            `default:"4Gi" help:"Memory of each pod."`
 	Scratch        string            `default:"20Gi" help:"Disk of each pod, for spilling and copies."`
-	GPU            int               `name:"gpu" help:"GPUs of each pod that embeds." placeholder:"N"`
+	GPU            int               `name:"gpu" help:"GPUs of each pod that embeds. Write device: cuda in the config too: the plan is made in a pod without." placeholder:"N"`
 	Env            map[string]string `help:"An environment variable of the pods. Those that the config uses are passed on by themselves." placeholder:"NAME=VALUE"`
 	Secret         []string          `help:"A Secret whose keys become environment variables of the pods." placeholder:"NAME"`
 	Claim          []string          `help:"Mount a PersistentVolumeClaim at a path of the pods." placeholder:"NAME:/PATH"`
