@@ -136,8 +136,9 @@ func TestOutOfMemory(t *testing.T) {
 
 func TestShorten(t *testing.T) {
 	for text, want := range map[string]string{
-		"[ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:187 Parse Failed to parse provider option \"device_id\": CUDA failure 36: API call is not supported in the installed CUDA driver ; GPU=-1 ; hostname=vm ; file=/x.cc ; line=70 ; expr=cudaGetDeviceCount(&n);": "Failed to parse provider option \"device_id\": CUDA failure 36: API call is not supported in the installed CUDA driver",
-		"/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* f(size_t) Failed to allocate memory for requested buffer of size 1024":                                                                                                                               "Failed to allocate memory for requested buffer of size 1024",
+		"/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider_info.cc:63 static onnxruntime::CUDAExecutionProviderInfo onnxruntime::CUDAExecutionProviderInfo::FromProviderOptions(const onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:182 Parse Unknown provider option: \"no_such\".": "Unknown provider option: \"no_such\"",
+		"[ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:187 Parse Failed to parse provider option \"device_id\": CUDA failure 36: API call is not supported in the installed CUDA driver ; GPU=-1 ; hostname=vm ; file=/x.cc ; line=70 ; expr=cudaGetDeviceCount(&n);":                                                                      "Failed to parse provider option \"device_id\": CUDA failure 36: API call is not supported in the installed CUDA driver",
+		"/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* f(size_t) Failed to allocate memory for requested buffer of size 1024":                                                                                                                                                                                                    "Failed to allocate memory for requested buffer of size 1024",
 		"Got invalid dimensions for input: x.": "Got invalid dimensions for input: x",
 	} {
 		if got := shorten(fmt.Errorf("Error running network: %w", errors.New(text))).Error(); got != want {

@@ -159,11 +159,10 @@ func shorten(err error) error {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
-	text := strings.TrimSuffix(err.Error(), ".")
-	text = placeRE.ReplaceAllString(codeRE.ReplaceAllString(text, ""), "")
-	text = cudaRE.ReplaceAllString(text, "")
+	text := cudaRE.ReplaceAllString(strings.TrimSuffix(err.Error(), "."), "")
 	if i := strings.LastIndex(text, ") "); i > 0 && strings.Contains(text[:i], ".cc:") && i < len(text)-2 {
 		text = text[i+2:]
 	}
+	text = placeRE.ReplaceAllString(codeRE.ReplaceAllString(text, ""), "")
 	return errors.New(text)
 }
