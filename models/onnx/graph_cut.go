@@ -41,9 +41,9 @@ type CutOptions struct {
 const mostCut = 2<<30 - 1<<20 // protobuf's limit of 2 GiB, which the runtime keeps too
 
 // Cut makes a model of the operations and weights that the outputs need, and of
-// nothing else. The file must be the one that was inspected. It is read once, and
-// the part is all that is held in memory. A tensor whose type the file does not
-// state is loaded for it once.
+// nothing else. The file must be the one that was inspected. Of it the part alone is
+// read, and held in memory: once, and again where the runtime has to be asked for a
+// type that the file does not state, or where something is cast.
 func (g *Graph) Cut(o CutOptions) (*Part, error) {
 	if g.Size > mostCut {
 		return nil, fmt.Errorf("%s has %d MB; models of more than 2 GB cannot be cut at a tensor inside: let output name one of its outputs, %s", g.Path, g.Size>>20, names(g.Outputs))
@@ -56,12 +56,14 @@ func (g *Graph) Cut(o CutOptions) (*Part, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cut %s: %w", g.Path, err)
 	}
-	if slices.ContainsFunc(p.Outputs, func(v Value) bool { return v.DType == "unknown" }) {
+	asked := slices.ContainsFunc(p.Outputs, func(v Value) bool { return v.DType == "unknown" })
+	if asked {
 		if err := p.askRuntime(); err != nil {
 			return nil, fmt.Errorf("cut %s: %w", g.Path, err)
 		}
 	}
-	if c.out = p.Outputs; !o.Float32 || !c.casts() {
+	c.out = p.Outputs
+	if cast := o.Float32 && c.casts(); !asked && !cast {
 		return p, nil
 	}
 	if p, err = c.write(); err != nil {
