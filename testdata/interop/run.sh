@@ -58,6 +58,8 @@ if [ -f "$models/all-minilm-l6-v2/model.onnx" ]; then
 else
     echo "== sentences.py: SKIPPED, the sentence models are not here (./setup.sh models)"
 fi
+run tokenizers_check.py "$here/tokenizers_check.py" "${TOKENS:-$here/../../build/tokens}" "$models/use-multilingual-v3/sp.model" \
+    "$deps/data/tuxpaint/usr/share/tuxpaint/stamps"
 if [ -n "$(find "$workspace/batches" -path '*/labelbox/data_rows*.json' 2>/dev/null)" ]; then
     run labelbox_files.py "$here/labelbox_files.py" "$workspace"
 else

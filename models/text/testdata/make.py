@@ -139,4 +139,5 @@ def main():
     os.remove(rules)
 
 
-main()
+if __name__ == "__main__":
+    main()
