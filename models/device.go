@@ -11,10 +11,13 @@ import (
 	"winnow/pipeline/embed"
 )
 
+// findDevices is a variable so that tests can play a machine whose GPU breaks later.
+var findDevices = onnx.Devices
+
 // open loads the model on the devices that o asks for. auto falls back to the
 // processor where a GPU turns out not to work.
 func (m *Model) open(path string, file onnx.Options, o Options) error {
-	devices, why, err := onnx.Devices(o.Device)
+	devices, why, err := findDevices(o.Device)
 	if err != nil {
 		return err
 	}

@@ -93,6 +93,36 @@ func TestDeviceErrors(t *testing.T) {
 	}
 }
 
+// TestGPUBreaksAsTheModelLoads: the driver and the provider answered, and then no
+// session can be made. auto takes the processor and says why; cuda fails.
+func TestGPUBreaksAsTheModelLoads(t *testing.T) {
+	m := load(t, tinyModel(t), Options{Device: "cpu"})
+	if _, err := onnx.ReadDriver(); err == nil {
+		t.Skip("SKIPPED, there is a GPU")
+	}
+	defer func(find func(string) ([]onnx.Device, string, error)) { findDevices = find }(findDevices)
+	findDevices = func(string) ([]onnx.Device, string, error) {
+		return []onnx.Device{{Kind: onnx.CUDA, Number: 0}, {Kind: onnx.CUDA, Number: 1}}, "", nil
+	}
+	auto, err := New(m.Spec(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auto.Close()
+	if auto.Device() != "cpu" || !strings.Contains(auto.Why(), "device cuda:0") {
+		t.Errorf("auto is %s, since %q", auto.Device(), auto.Why())
+	}
+	if err := auto.together(t.Context(), 3, 1); err != nil {
+		t.Error(err)
+	}
+	if m, err := New(m.Spec(), Options{Device: "cuda"}); err == nil {
+		m.Close()
+		t.Error("cuda went on without a GPU")
+	} else if !strings.Contains(err.Error(), "device cuda:0") || !strings.Contains(err.Error(), "write device: cpu") {
+		t.Error(err)
+	}
+}
+
 // TestFindBatch times a real model, whatever the numbers are.
 func TestFindBatch(t *testing.T) {
 	m := load(t, tinyModel(t), Options{Device: "cpu"})
