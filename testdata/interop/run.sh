@@ -65,6 +65,8 @@ if [ -n "$(find "$workspace/batches" -path '*/labelbox/data_rows*.json' 2>/dev/n
 else
     echo "== labelbox_files.py: no batch was emitted for Labelbox"
 fi
+python=$deps/venv/bin/python # the converter's, which has onnx
+run cut.py "$here/cut.py" --winnow "${WINNOW:-$here/../../build/winnow}" "$models"/*/model.onnx
 if [ -n "$failed" ]; then
     echo "FAIL:$failed"
     exit 1
