@@ -90,6 +90,50 @@ func TestCutEqualsPython(t *testing.T) {
 	}
 }
 
+// TestCutClassifier cuts the shipped classifier at its outputs and at the tensors
+// that they are made of: the numbers are those of the whole model, bit for bit.
+func TestCutClassifier(t *testing.T) {
+	library(t)
+	path := filepath.Join("..", "..", ".deps", "models", "efficientnet-lite0", "model.onnx")
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("SKIPPED, the shipped classifier is not here: %v", err)
+	}
+	g, err := Inspect(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := []Tensor{{Shape: []int64{2, 3, 224, 224}, Float32: make([]float32, 2*3*224*224)}}
+	for i := range in[0].Float32 {
+		in[0].Float32[i] = float32(i*7919%255-127) / 128
+	}
+	run := func(data []byte, output string) []float32 {
+		t.Helper()
+		s, err := Open(path, Options{Data: data, Inputs: []string{"image"}, Output: output})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		var out Tensor
+		if err := s.Run(context.Background(), in, &out); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(out.Float32)
+	}
+	pool := g.Nodes[slices.IndexFunc(g.Nodes, func(n Node) bool { return slices.Contains(n.Outputs, "avg_pool") })].Inputs[0]
+	for tensor, declared := range map[string]string{"avg_pool": "avg_pool", "logits": "logits", pool: "avg_pool"} {
+		p, err := g.Cut(CutOptions{Outputs: []string{tensor}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tensor != "logits" && int64(len(p.Data)) > g.Size-1280*1000*4 {
+			t.Errorf("%s: %d of %d bytes are left, with the classifier's weights", tensor, len(p.Data), g.Size)
+		}
+		if got, want := run(p.Data, tensor), run(nil, declared); len(got) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%s differs from the whole model's %s", tensor, declared)
+		}
+	}
+}
+
 // TestCutLeavesTheRestBehind: a picture's tower has neither the words nor their
 // input, and keeps the body, the function and the metadata.
 func TestCutLeavesTheRestBehind(t *testing.T) {
