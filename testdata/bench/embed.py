@@ -324,20 +324,28 @@ def tokenizers(title, kind, file, load, bar=1):
         theirs = load(file)
         p = subprocess.Popen([os.path.join(BENCH, "tokenize"), kind, file, listing("texts")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+        count = {}
+
         def ours():
             p.stdin.write("\n")
             p.stdin.flush()
-            return json.loads(p.stdout.readline())["per_second"]
+            answer = json.loads(p.stdout.readline())
+            count["ours"] = answer["tokens"]
+            return answer["per_second"]
 
         def original():
             begin = time.perf_counter()
-            theirs(lines)
-            return len(lines) / (time.perf_counter() - begin)
+            ids = theirs(lines)
+            seconds = time.perf_counter() - begin
+            count["theirs"] = sum(map(len, ids))
+            return len(lines) / seconds
 
         ours(), original()  # warm
         bench.race(title, "texts/s", ours, [("one thread", original, bar)], rounds=max(5, bench.rounds))
         p.stdin.close()
         p.wait()
+        if count["ours"] != count["theirs"]:
+            raise SystemExit(f"embed.py: {title}: {count['ours']} tokens against {count['theirs']}")
     return case
 
 
