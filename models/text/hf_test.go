@@ -1,12 +1,25 @@
 package text
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Sums over all characters, each followed by a space: testdata/unicode.py --sums.
+const (
+	sumNFC   = "e114fe4084db4bed"
+	sumNFD   = "9433d10d34674c68"
+	sumNFKC  = "c0372731d747e91c"
+	sumNFKD  = "43a2eea0ec2a3a6e"
+	sumLower = "37fa7a1f0ef2a5b8"
 )
 
 func readHF(t testing.TB, name string) []byte {
@@ -166,6 +179,46 @@ func TestHuggingFaceRefuses(t *testing.T) {
 	}
 }
 
+// TestQuickFloat: as serde_json reads numbers, which is not the nearest float.
+func TestQuickFloat(t *testing.T) {
+	for number, want := range map[string]float64{
+		"0": 0, "-1": -1, "-2.5": -2.5, "1e3": 1000, "12.5e-1": 1.25, "-3.7239990234375": -3.7239990234375,
+		"123456789012345678901234567890": 123456789012345678901234567890, "0.1": 0.1, "-13.110500335693359375": -13.110500335693359,
+	} {
+		if got, err := quickFloat(number); err != nil || got != want {
+			t.Errorf("%s: %v, error %v", number, got, err)
+		}
+	}
+	if _, err := quickFloat("1e400"); err == nil {
+		t.Error("1e400 is a number")
+	}
+}
+
+// TestFormsOfEveryCharacter: the sum over all characters of their normal forms, and
+// of their lower case, is that of the tokenizers library. It fails where a new
+// version of Go brings new characters that tables.go does not know of.
+func TestFormsOfEveryCharacter(t *testing.T) {
+	for name, want := range map[string]string{"NFC": sumNFC, "NFD": sumNFD, "NFKC": sumNFKC, "NFKD": sumNFKD, "Lowercase": sumLower} {
+		steps, err := readSteps(component{[]byte(`{"type": "` + name + `"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.New()
+		n := &normal{}
+		for r := rune(0); r <= unicode.MaxRune; r++ {
+			if r >= 0xd800 && r < 0xe000 {
+				continue
+			}
+			n.text = append(utf8.AppendRune(n.text[:0], r), ' ')
+			steps[0].apply(n)
+			sum.Write(n.text)
+		}
+		if got := hex.EncodeToString(sum.Sum(nil))[:16]; got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // TestHuggingFaceTakesWhatIsNotUTF8: each stray byte is U+FFFD.
 func TestHuggingFaceTakesWhatIsNotUTF8(t *testing.T) {
 	for _, name := range hfFamilies {
@@ -193,23 +246,24 @@ func FuzzHuggingFace(f *testing.F) {
 		f.Add(data, "a ripe APPLE's é \u0301 <mask> 哈 👍🏽", byte(i))
 		f.Add(data[:len(data)/2], "\xff", byte(i))
 	}
-	var files [][]byte
+	var given []Tokenizer
 	for _, name := range hfFamilies {
-		files = append(files, readHF(f, name))
+		given = append(given, newHF(f, readHF(f, name), Options{MaxTokens: fuzzTokens}))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, text string, which byte) {
-		o := Options{MaxTokens: int(which>>4) * 3}
-		for _, data := range [][]byte{data, files[int(which)%len(files)]} {
-			tok, err := NewHuggingFace(data, o)
-			if err != nil {
-				continue
-			}
-			if ids := tok.Encode(text, nil); o.MaxTokens > 0 && len(ids) > o.MaxTokens {
-				t.Fatalf("%d ids of %d", len(ids), o.MaxTokens)
+		toks := []Tokenizer{given[int(which)%len(given)]}
+		if tok, err := NewHuggingFace(data, Options{MaxTokens: fuzzTokens}); err == nil {
+			toks = append(toks, tok)
+		}
+		for _, tok := range toks {
+			if ids := tok.Encode(text, nil); len(ids) > fuzzTokens {
+				t.Fatalf("%d ids of %d", len(ids), fuzzTokens)
 			}
 		}
 	})
 }
+
+const fuzzTokens = 20
 
 func BenchmarkHuggingFace(b *testing.B) {
 	lines := []string{"A ripe red apple hangs on the tree.", "Ein reifer roter Apfel hängt am Baum, groß und süß.", "2 dogs aren't 3 cats; see http://example.com/a?b=c"}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -259,6 +260,25 @@ func translateEscape(out *strings.Builder, rest string, inClass bool) (int, erro
 // onlyBareWord is what Oniguruma takes for \w outside of classes only.
 const onlyBareWord = "²³¹¼½¾"
 
+// notBare stands for a class without onlyBareWord, beside isW.
+const notBare = 1 << 15
+
+var knownRanges sync.Map // of [][2]rune, by bit
+
+// rangesOf lists the characters that have bit. Looking through all of them takes
+// some milliseconds.
+func rangesOf(bit uint16) [][2]rune {
+	if list, ok := knownRanges.Load(bit); ok {
+		return list.([][2]rune)
+	}
+	table := chars()
+	list := ranges(func(r rune) bool {
+		return table.of(r)&bit&^notBare != 0 && (bit&notBare == 0 || !strings.ContainsRune(onlyBareWord, r))
+	})
+	knownRanges.Store(bit, list)
+	return list
+}
+
 func writeClass(out *strings.Builder, bit uint16, not, inClass bool) {
 	if !inClass {
 		out.WriteByte('[')
@@ -269,10 +289,10 @@ func writeClass(out *strings.Builder, bit uint16, not, inClass bool) {
 			fmt.Fprintf(out, `\x{%x}-\x{%x}`, lo, hi)
 		}
 	}
-	has := func(r rune) bool {
-		return chars().of(r)&bit != 0 && !(inClass && bit == isW && strings.ContainsRune(onlyBareWord, r))
+	if inClass && bit == isW {
+		bit |= notBare
 	}
-	for _, r := range ranges(has) {
+	for _, r := range rangesOf(bit) {
 		if not {
 			write(next, r[0]-1)
 		} else {

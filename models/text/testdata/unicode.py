@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Writes ../tables.go: what the tokenizers library takes for white space, punctuation, letters and so on.
 
-usage: unicode.py > ../tables.go      (pip install tokenizers==0.23.3; Python of Unicode 14 or 15)
+usage: unicode.py [--sums] > ../tables.go      (pip install tokenizers==0.23.3; Python of Unicode 14 or 15)
 
-The library's parts know different versions of Unicode, from 8 to 17, and each of them differs from Go's. So
+--sums writes the sums of all characters' forms, for hf_test.go. The library's parts know different versions of Unicode, from 8 to 17, and each of them differs from Go's. So
 every code point is shown to the library itself, and what it does is written down. Run it anew, with the version
 that testdata/interop/requirements.txt names, when make interop finds a difference there.
 """
 
+import hashlib
 import sys
 import unicodedata
 
@@ -79,7 +80,16 @@ def constant(name, comment, points):
     print(line + "`")
 
 
+def sums():
+    forms = {"NFC": norm.NFC(), "NFD": norm.NFD(), "NFKC": norm.NFKC(), "NFKD": norm.NFKD(), "Lower": norm.Lowercase()}
+    for name, form in forms.items():
+        text = "".join(form.normalize_str(chr(c)) + " " for c in POINTS)
+        print(f'sum{name} = "{hashlib.sha256(text.encode()).hexdigest()[:16]}"')
+
+
 def main():
+    if "--sums" in sys.argv:
+        return sums()
     if unicodedata.unidata_version.split(".")[0] not in ("14", "15"):
         sys.exit("run this with a Python of Unicode 14 or 15: it tells what Go's tables of lower case lack")
     nfd = norm.NFD()
