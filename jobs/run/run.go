@@ -95,6 +95,9 @@ func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 }
 
 func (c *Cmd) stages(ctx context.Context, w *workspace.Workspace, r *Result) error {
+	if err := score.CheckTowers(ctx, w); err != nil {
+		return err
+	}
 	in, err := ingest.Run(ctx, w, ingest.Options{AllowRemoval: c.AllowRemoval})
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -65,6 +66,31 @@ func OpenTower(w *workspace.Workspace, l *workspace.Live, st *function.Statistic
 		return nil, err
 	}
 	return &Tower{w: w, l: l, spec: spec, st: st}, nil
+}
+
+// CheckTowers makes sure that the towers of all functions with text anchors among
+// pictures are there, before hours are spent on the pictures.
+func CheckTowers(ctx context.Context, w *workspace.Workspace) error {
+	for _, f := range w.Config.Definitions {
+		if !slices.ContainsFunc(all(f), func(a function.Anchor) bool { return a.Text != "" }) {
+			continue
+		}
+		e, err := w.Embedding(f.Embedding)
+		if err != nil {
+			return err
+		}
+		s, err := w.Current(ctx, e)
+		if err != nil {
+			return err
+		}
+		if s.Spec.Kind != models.Image {
+			continue
+		}
+		if _, err := w.TowerSpec(s); err != nil {
+			return fmt.Errorf("function %s: %w", f.Name, err)
+		}
+	}
+	return nil
 }
 
 // Close frees the model.

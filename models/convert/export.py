@@ -16,7 +16,8 @@ and tokenizer); nothing is fetched. NAME is one of
 A folder with other weights of the same architecture and size works too. The written
 file is run on other inputs and other batch sizes than it was traced with, and must
 give what the original gives. Needs torch, onnx and onnxruntime, and transformers or
-timm; tried with torch 1.13.1, transformers 4.41.2 and timm 1.0.9.
+timm; tried with torch 1.13.1, transformers 4.41.2, timm 1.0.9
+and with torch 2.15.0, transformers 5.24.0, timm 1.0.31.
 """
 
 import argparse
@@ -53,6 +54,11 @@ def wrap(model, forward):
     return Tower()
 
 
+def vector(x):
+    """transformers 5 wraps what 4 gives as it is."""
+    return x if hasattr(x, "shape") else x.pooler_output
+
+
 def pixels(size, batch=2):
     import torch
 
@@ -71,7 +77,7 @@ def ids(vocabulary, length, batch=2, last=None):
 
 def clip_image(model):
     size = model.config.vision_config.image_size
-    return Export(wrap(model, lambda x: model.get_image_features(pixel_values=x)), lambda n: (pixels(size, n),), ["pixels"])
+    return Export(wrap(model, lambda x: vector(model.get_image_features(pixel_values=x))), lambda n: (pixels(size, n),), ["pixels"])
 
 
 def clip_text(model):
@@ -82,14 +88,14 @@ def clip_text(model):
     def example(n):
         return (ids(vocabulary, 5 + 3 * n, n, vocabulary - 1),)
 
-    return Export(wrap(model, lambda x: model.get_text_features(input_ids=x)), example, ["ids"], {"ids": {1: "tokens"}})
+    return Export(wrap(model, lambda x: vector(model.get_text_features(input_ids=x))), example, ["ids"], {"ids": {1: "tokens"}})
 
 
 def siglip_image(model):
     # "valid" is no padding; older exporters know only the number.
     model.vision_model.embeddings.patch_embedding.padding = (0, 0)
     size = model.config.vision_config.image_size
-    return Export(wrap(model, lambda x: model.get_image_features(pixel_values=x)), lambda n: (pixels(size, n),), ["pixels"])
+    return Export(wrap(model, lambda x: vector(model.get_image_features(pixel_values=x))), lambda n: (pixels(size, n),), ["pixels"])
 
 
 def siglip_text(model):
@@ -97,18 +103,25 @@ def siglip_text(model):
     are always as long as in training."""
     c = model.config.text_config
     length = c.max_position_embeddings
-    return Export(wrap(model, lambda x: model.get_text_features(input_ids=x)), lambda n: (ids(c.vocab_size, length, n),), ["ids"])
+    return Export(wrap(model, lambda x: vector(model.get_text_features(input_ids=x))), lambda n: (ids(c.vocab_size, length, n),), ["ids"])
 
 
 def dinov2(model, size=224):
     """The table of positions is stretched from the training's size to the spec's once
-    and for all, by the original's own code."""
+    and for all, as DINOv2's own repository does it: by a factor a little too large
+    (interpolate_offset 0.1). transformers did so up to 4.4x, and leaves it out since."""
     import torch
 
-    e, patch = model.embeddings, model.config.patch_size
+    e, side = model.embeddings, size // model.config.patch_size
     with torch.no_grad():
-        tokens = torch.zeros(1, 1 + (size // patch) ** 2, model.config.hidden_size)
-        positions = e.interpolate_pos_encoding(tokens, size, size).clone()
+        first, grid = e.position_embeddings[:, :1], e.position_embeddings[:, 1:]
+        old = round(grid.shape[1] ** 0.5)
+        grid = grid.reshape(1, old, old, -1).permute(0, 3, 1, 2)
+        if old != side:
+            factor = (side + 0.1) / old
+            grid = torch.nn.functional.interpolate(grid, scale_factor=(factor, factor), mode="bicubic", align_corners=False)
+        need("the table of positions", tuple(grid.shape[2:]), (side, side))
+        positions = torch.cat((first, grid.permute(0, 2, 3, 1).flatten(1, 2)), dim=1)
     e.interpolate_pos_encoding = lambda *_: positions
     return Export(wrap(model, lambda x: model(pixel_values=x).pooler_output), lambda n: (pixels(size, n),), ["pixels"])
 
