@@ -131,7 +131,7 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 	return task.NewPlan(s.Name(), run, f, tasks)
 }
 
-// taskRows is how many rows a task holds: what the config says, else an eighth
+// taskRows is how many rows a task holds: what the config says, else a sixteenth
 // of the work, so that small sets share the cores and show progress, within
 // bounds that keep a shard neither tiny nor larger than a kill may cost. Texts
 // take more company: of few, those of a batch would differ much in length.
@@ -143,7 +143,7 @@ func taskRows(total, configured int64, image bool) int64 {
 	if image {
 		least, most = 256, 4096
 	}
-	return min(most, max(least, (total+7)/8))
+	return min(most, max(least, (total+15)/16))
 }
 
 // errEnough ends the listing of rows once a plan has as many as it may.

@@ -24,6 +24,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -128,13 +129,14 @@ class Workspace:
     def command(self, *words):
         """Runs winnow and returns its result and its peak memory in MB."""
         env = dict(os.environ, WINNOW_MODELS=MODELS)
-        p = subprocess.Popen([self.bench.winnow, *words, "-c", self.config, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env)
-        out = p.stdout.read()
-        err = p.stderr.read()
-        _, status, usage = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-        if p.returncode != 0:
-            raise SystemExit(f"embed.py: winnow {' '.join(words)} -c {self.config} ended with {p.returncode}:\n{err[-2000:]}{out[-2000:]}")
+        with tempfile.TemporaryFile("w+") as log:
+            p = subprocess.Popen([self.bench.winnow, *words, "-c", self.config, "--json"], stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=env)
+            out = p.stdout.read()
+            _, status, usage = os.wait4(p.pid, 0)
+            p.returncode = os.waitstatus_to_exitcode(status)
+            if p.returncode != 0:
+                log.seek(0)
+                raise SystemExit(f"embed.py: winnow {' '.join(words)} -c {self.config} ended with {p.returncode}:\n{log.read()[-2000:]}{out[-2000:]}")
         return json.loads(out), usage.ru_maxrss / 1024
 
     def embed(self):
