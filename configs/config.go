@@ -140,9 +140,11 @@ type Batch struct {
 	Dedupe   *Dedupe     `json:"dedupe,omitempty" jsonschema_description:"Keep one of each group of near-duplicates. Exact duplicates are dropped without it."`
 	Select   []Objective `json:"select" jsonschema:"required,minItems=1" jsonschema_description:"How to choose among what is left: top, random or diversity."`
 	Size     int         `json:"size" jsonschema:"required,minimum=1,maximum=10000000" jsonschema_description:"How many assets to choose at most."`
-	Emit     []string    `json:"emit,omitempty" jsonschema:"enum=jsonl,enum=parquet,enum=arrow,enum=html,enum=labelbox,minItems=1,uniqueItems=true,default=jsonl,default=parquet,default=html" jsonschema_description:"The files to write."`
+	Emit     []string    `json:"emit,omitempty" jsonschema:"enum=jsonl,enum=parquet,enum=arrow,enum=html,enum=labelbox,enum=label-studio,enum=cvat,enum=ground-truth,enum=coco,enum=fiftyone,enum=huggingface,minItems=1,uniqueItems=true,default=jsonl,default=parquet,default=html" jsonschema_description:"The files to write."`
 	Seed     uint64      `json:"seed,omitempty" jsonschema:"minimum=0,maximum=9007199254740991" jsonschema_description:"Seed of this batch's random choices. Default: the config's seed."`
 	Labelbox *Labelbox   `json:"labelbox,omitempty" jsonschema_description:"Options of the labelbox files."`
+
+	URIRewrite []URIRule `json:"uri_rewrite,omitempty" jsonschema:"minItems=1" jsonschema_description:"Turn URIs that the labeling tools cannot read into ones that they can. The first rule that fits applies; labelbox's own go first. jsonl, parquet, arrow and html keep the assets' URIs."`
 }
 
 // Dedupe keeps one of each group of rows that lie close together.
@@ -172,7 +174,7 @@ type Diversity struct {
 
 // Labelbox are the options of the labelbox files of a batch.
 type Labelbox struct {
-	URIRewrite []URIRule  `json:"uri_rewrite,omitempty" jsonschema:"minItems=1" jsonschema_description:"Turn URIs that Labelbox cannot read into ones that it can. The first rule that fits applies."`
+	URIRewrite []URIRule  `json:"uri_rewrite,omitempty" jsonschema:"minItems=1" jsonschema_description:"Rules for Labelbox alone, tried before the batch's."`
 	Priority   int        `json:"priority,omitempty" jsonschema:"minimum=1,maximum=5,default=5" jsonschema_description:"Of the batch: 1 is the highest."`
 	Consensus  *Consensus `json:"consensus,omitempty" jsonschema_description:"Ask for several labels of a share of the rows."`
 	Metadata   []string   `json:"metadata,omitempty" jsonschema:"uniqueItems=true,minLength=1" jsonschema_description:"The metadata fields to send. Default: all."`

@@ -171,7 +171,7 @@ func TestOneMistake(t *testing.T) {
 	cases := []struct{ name, from, to, want string }{
 		{"unknown key", "size: 200", "size: 200\n    sise: 3", `winnow.yaml:18:5: "sise" is no key of entry 1 of batches; did you mean size?`},
 		{"unknown key at the top", "functions:", "function:", `winnow.yaml:11:1: "function" is no key of the file; did you mean functions?|winnow.yaml:14:12: there is no function "ripe_apples"; add it to functions, or take the column out|winnow.yaml:16:20: there is no function "ripe_apples"; name a function, confidence or metadata.NAME`},
-		{"unknown key, nothing near", "    size: 200", "    size: 200\n    zzzzzzz: 1", `winnow.yaml:18:5: "zzzzzzz" is no key of entry 1 of batches; known keys: name, where, exclude, dedupe, select, size, emit, seed, labelbox`},
+		{"unknown key, nothing near", "    size: 200", "    size: 200\n    zzzzzzz: 1", `winnow.yaml:18:5: "zzzzzzz" is no key of entry 1 of batches; known keys: name, where, exclude, dedupe, select, size, emit, seed, labelbox, uri_rewrite`},
 		{"key twice", "size: 200", "size: 200\n    size: 300", `winnow.yaml:18:5: size is given twice, first in line 17; keep one of the two`},
 		{"missing key", "workspace: file://./workspace\n", "", `winnow.yaml:1:1: workspace is missing; write workspace: file://./workspace or s3://bucket/prefix?region=eu-west-1`},
 		{"missing key of an entry", "    size: 200\n", "", `winnow.yaml:13:5: entry 1 of batches lacks size; add size: how many assets to choose at most`},

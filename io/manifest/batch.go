@@ -141,11 +141,17 @@ type Emission struct {
 	Info *BatchInfo
 	// Rows gives the batch in rank order. It is ranged over several times and
 	// must give the same rows each time; it should stream, not hold, them.
-	Rows     iter.Seq2[*BatchRow, error]
-	Write    WriteFunc
-	Thumb    ThumbFunc // of the contact sheet; nil: placeholders only
-	Sheet    SheetOptions
-	Labelbox LabelboxOptions
+	Rows  iter.Seq2[*BatchRow, error]
+	Write WriteFunc
+	Thumb ThumbFunc // of the contact sheet; nil: placeholders only
+	Size  SizeFunc  // for the tools that want sizes; nil: they get no pictures
+	Sheet SheetOptions
+	// URIRewrite turns URIs into those that the labeling tools read. The first rule
+	// whose From is a prefix of the URI applies.
+	URIRewrite []URIRule
+	Labelbox   LabelboxOptions // its own rules go before URIRewrite
+
+	limits toolLimits // set by tests
 }
 
 // BatchFile is a file that was written.
@@ -180,11 +186,17 @@ type BatchResult struct {
 
 // emitters are the known output formats by the names used in `emit:`.
 var emitters = map[string]emitter{
-	"arrow":    emitArrow,
-	"jsonl":    emitJSONL,
-	"parquet":  emitParquet,
-	"html":     emitSheet,
-	"labelbox": emitLabelbox,
+	"arrow":        emitArrow,
+	"coco":         emitCOCO,
+	"cvat":         emitCVAT,
+	"fiftyone":     emitFiftyOne,
+	"ground-truth": emitGroundTruth,
+	"html":         emitSheet,
+	"huggingface":  emitHuggingFace,
+	"jsonl":        emitJSONL,
+	"label-studio": emitLabelStudio,
+	"labelbox":     emitLabelbox,
+	"parquet":      emitParquet,
 }
 
 // emitter writes one format of a batch.
@@ -251,6 +263,11 @@ func checkEmission(e Emission, names []string) error {
 			return pipeline.Usagef("emit: unknown format %q; known: %s", n, strings.Join(EmitterNames(), ", "))
 		}
 	}
+	for i, r := range e.URIRewrite {
+		if r.From == "" || r.To == "" {
+			return pipeline.Usagef("uri_rewrite rule %d needs both from and to", i+1)
+		}
+	}
 	if slices.Contains(names, "labelbox") {
 		return e.Labelbox.Check()
 	}
@@ -265,6 +282,8 @@ type batch struct {
 	rows     int64
 	columns  []metaColumn // every metadata name of the rows, in order of first sight
 	ranges   []scoreRange // one for each function
+	placed   *whereabouts // where the pictures lie, once an emitter has asked
+	measured *sizes       // and how large they are
 	files    []BatchFile
 	warnings []BatchWarning
 }

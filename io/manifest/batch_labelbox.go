@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -119,6 +120,7 @@ type labelboxRow struct {
 // Rows that Labelbox cannot take stand in labelbox/left_out.jsonl.
 func emitLabelbox(ctx context.Context, b *batch) error {
 	l := &labelbox{b: b, o: b.Labelbox, fields: labelboxFields(b)}
+	l.o.URIRewrite = slices.Concat(l.o.URIRewrite, b.URIRewrite)
 	if l.o.maxDataRows == 0 {
 		l.o.maxDataRows = labelboxMaxDataRows
 	}
@@ -263,20 +265,37 @@ func utf16Len(s string) int {
 	return n
 }
 
-// rewriteURI applies the first rule that fits. Towards http(s) the rest of the
-// key is made safe for a URL; what is escaped already stays as it is.
+// rewriteURI applies the first rule that fits. URIs of files and of the web are
+// escaped, keys of buckets are not: between the two the rest of the key is made
+// safe for a URL, where what is escaped already stays as it is, or is unescaped.
 func rewriteURI(rules []URIRule, uri string) string {
 	for _, r := range rules {
 		rest, ok := strings.CutPrefix(uri, r.From)
 		if !ok {
 			continue
 		}
-		if strings.HasPrefix(r.To, "http") {
+		switch to := escapedURI(r.To); {
+		case strings.HasPrefix(r.To, "http") || to && !escapedURI(uri):
 			rest = escapeRest(rest)
+		case !to && escapedURI(uri):
+			if plain, err := url.PathUnescape(rest); err == nil {
+				rest = plain
+			}
 		}
 		return r.To + rest
 	}
 	return uri
+}
+
+// escapedURI tells whether URIs of this beginning are escaped: those of files, of
+// the web, and addresses with a query, such as Label Studio's local files.
+func escapedURI(uri string) bool {
+	scheme, _, ok := strings.Cut(uri, "://")
+	switch strings.ToLower(scheme) {
+	case "http", "https", "file":
+		return true
+	}
+	return !ok && strings.Contains(uri, "?")
 }
 
 func escapeRest(s string) string {

@@ -116,6 +116,12 @@ func fruitBatch() Emission {
 			}
 			return greyJPEG(24, 16), nil
 		},
+		Size: func(_ context.Context, r *BatchRow) (int, int, error) {
+			if r.AssetID == "gone.jpg" {
+				return 0, 0, pipeline.Rowf(pipeline.ReasonNotFound, "no such file")
+			}
+			return 640, 480, nil
+		},
 		Labelbox: LabelboxOptions{
 			URIRewrite: []URIRule{{From: "s3://bucket/", To: "https://cdn.example.com/"}},
 			Priority:   2, Consensus: &LabelboxConsensus{Labels: 3, Coverage: .1},
@@ -295,7 +301,7 @@ func TestEmitRefuses(t *testing.T) {
 		want  string
 		usage bool
 	}{
-		{"unknown format", Emission{Info: info, Rows: rowsOf()}, "xml", `unknown format "xml"; known: arrow, html, jsonl, labelbox, parquet`, true},
+		{"unknown format", Emission{Info: info, Rows: rowsOf()}, "xml", `unknown format "xml"; known: arrow, coco, cvat, fiftyone, ground-truth, html, huggingface, jsonl, label-studio, labelbox, parquet`, true},
 		{"bad priority", Emission{Info: info, Rows: rowsOf(), Labelbox: LabelboxOptions{Priority: 6}}, "labelbox", "priority is 6", true},
 		{"bad consensus", Emission{Info: info, Rows: rowsOf(), Labelbox: LabelboxOptions{Consensus: &LabelboxConsensus{1, math.NaN()}}}, "labelbox", "coverage is NaN", true},
 		{"rule to s3", Emission{Info: info, Rows: rowsOf(), Labelbox: LabelboxOptions{URIRewrite: []URIRule{{"a", "s3://b"}}}}, "labelbox", "refuses s3:/", true},

@@ -37,9 +37,18 @@ func (r *rows) emit(ctx context.Context, b configs.Batch, slot, dir string, p *p
 		Write: func(key string, fn func(io.Writer) error) error {
 			return r.w.Store.Write(ctx, dir+"/"+key, fn)
 		},
-		Thumb:    r.w.Thumb,
-		Labelbox: labelbox(b.Labelbox),
+		Thumb:      r.w.Thumb,
+		Size:       r.w.Size,
+		URIRewrite: uriRules(b.URIRewrite),
+		Labelbox:   labelbox(b.Labelbox),
 	}, b.Emit)
+}
+
+func uriRules(rules []configs.URIRule) (out []manifest.URIRule) {
+	for _, u := range rules {
+		out = append(out, manifest.URIRule{From: u.From, To: u.To})
+	}
+	return out
 }
 
 func labelbox(o *configs.Labelbox) manifest.LabelboxOptions {
@@ -47,9 +56,7 @@ func labelbox(o *configs.Labelbox) manifest.LabelboxOptions {
 	if o == nil {
 		return out
 	}
-	for _, u := range o.URIRewrite {
-		out.URIRewrite = append(out.URIRewrite, manifest.URIRule{From: u.From, To: u.To})
-	}
+	out.URIRewrite = uriRules(o.URIRewrite)
 	out.Priority = o.Priority
 	if o.Consensus != nil {
 		out.Consensus = &manifest.LabelboxConsensus{Labels: o.Consensus.Labels, Coverage: o.Consensus.Coverage}

@@ -158,6 +158,15 @@ func (w *Workspace) Show(key string) string {
 	return strings.TrimSuffix(url, "/") + "/" + key
 }
 
+// Size reads the width and height of a batch's row from its picture's header.
+func (w *Workspace) Size(ctx context.Context, row *manifest.BatchRow) (width, height int, err error) {
+	data, err := w.Fetcher().Fetch(ctx, row.URI)
+	if err != nil {
+		return 0, 0, err
+	}
+	return modelimage.Size(data, w.imageLimits())
+}
+
 // Thumb makes a thumbnail of a batch's row.
 func (w *Workspace) Thumb(ctx context.Context, row *manifest.BatchRow) ([]byte, error) {
 	data, err := w.Fetcher().Fetch(ctx, row.URI)
