@@ -54,9 +54,12 @@ type Fetcher interface {
 
 // Options bound the work.
 type Options struct {
-	Fetchers int  // fetches at once; default 8
-	Ahead    int  // fetched items that may wait for a decoder; default 32
-	Sort     bool // sort by length: for texts
+	Fetchers int // fetches at once; default 8
+	Ahead    int // fetched items that may wait for a decoder; default 32
+	// Bytes is how many fetched bytes may wait for a decoder, give or take a batch;
+	// default 128 MiB.
+	Bytes int64
+	Sort  bool // sort by length: for texts
 	// Tokens is how many a sorted batch may have, padding included; 0 is no limit.
 	// A text that is longer is alone.
 	Tokens int
@@ -99,6 +102,9 @@ func Run(ctx context.Context, items []pipeline.Item, m Model, f Fetcher, o Optio
 	}
 	if o.Ahead <= 0 {
 		o.Ahead = 32
+	}
+	if o.Bytes <= 0 {
+		o.Bytes = 128 << 20
 	}
 	if o.Count == nil {
 		o.Count = func(int64) {}

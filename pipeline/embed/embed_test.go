@@ -155,7 +155,7 @@ func TestRunSameForAnyNumberOfWorkers(t *testing.T) {
 			for _, sessions := range []int{1, 2, 7} {
 				m := &lengths{batch: 8, sessions: sessions}
 				got, err := Run(t.Context(), items(texts...), m, nil,
-					Options{Sort: sorted, Tokens: 100, Fetchers: sessions, Ahead: 1, Decoders: decoders, Gate: make(chan struct{}, 1)})
+					Options{Sort: sorted, Tokens: 100, Fetchers: sessions, Ahead: 1, Bytes: 1, Decoders: decoders, Gate: make(chan struct{}, 1)})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -241,6 +241,43 @@ func TestRunStops(t *testing.T) {
 		_, err = Run(ctx, items("a", "@slow", "b"), &lengths{batch: 2, sessions: 2}, fetcher{}, o)
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
+
+// held counts the bytes between their fetch and their decode.
+type held struct {
+	lengths
+	now, most atomic.Int64
+}
+
+func (h *held) Fetch(context.Context, string) ([]byte, error) {
+	n := h.now.Add(1000)
+	for m := h.most.Load(); n > m && !h.most.CompareAndSwap(m, n); m = h.most.Load() {
+	}
+	return make([]byte, 1000), nil
+}
+
+func (h *held) Prepare(ctx context.Context, it pipeline.Item, data []byte) (Input, error) {
+	h.now.Add(-1000)
+	return h.lengths.Prepare(ctx, it, data)
+}
+
+func TestRunBoundsTheBytesThatWait(t *testing.T) {
+	list := make([]pipeline.Item, 400)
+	for i := range list {
+		list[i] = pipeline.Item{AssetID: fmt.Sprint(i), URI: "x"}
+	}
+	for _, decoders := range []int{0, 3} {
+		h := &held{lengths: lengths{batch: 4, sessions: 2}}
+		out, err := Run(t.Context(), list, h, h, Options{Ahead: 200, Bytes: 8000, Decoders: decoders})
+		if err != nil || len(out.AssetID) != len(list) {
+			t.Fatalf("%d rows, %v", len(out.AssetID), err)
+		}
+		// The limit, the batch that was begun below it, and what each of two workers or
+		// three decoders has in hand.
+		if most := h.most.Load(); most > 8000+4000+2*4000+8*1000 {
+			t.Errorf("%d decoders: %d bytes waited", decoders, most)
 		}
 	}
 }

@@ -21,13 +21,16 @@ type stream struct {
 	// decoders run apart, the end of its batch.
 	ahead   chan struct{}
 	batches [][]int
+
+	held  atomic.Int64  // fetched bytes that wait for a decoder
+	freed chan struct{} // says that held has shrunk
 }
 
 // streamed cuts slots into batches in their order. Fetchers run ahead by a bounded
 // number of items.
 func (r *runner) streamed(ctx context.Context) error {
 	size := r.model.BatchSize()
-	s := &stream{runner: r, batches: r.cut(len(r.slots), size)}
+	s := &stream{runner: r, batches: r.cut(len(r.slots), size), freed: make(chan struct{}, 1)}
 	s.ready = make([]chan fetched, len(r.slots))
 	for i := range s.ready {
 		s.ready[i] = make(chan fetched, 1)
@@ -62,6 +65,9 @@ func (s *stream) fetchAll(ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error {
 		defer close(next)
 		for i := range s.slots {
+			if err := s.room(ctx, i); err != nil {
+				return err
+			}
 			if err := send(ctx, s.ahead, struct{}{}); err != nil {
 				return err
 			}
@@ -75,10 +81,39 @@ func (s *stream) fetchAll(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error {
 			for i := range next {
 				data, err := s.bytes(ctx, s.slots[i].item)
+				s.held.Add(int64(len(data)))
 				s.ready[i] <- fetched{data, err}
 			}
 			return nil
 		})
+	}
+}
+
+// room waits until few enough bytes wait for a decoder. It does so between batches
+// only: what waits then are whole batches, which somebody will take.
+func (s *stream) room(ctx context.Context, i int) error {
+	if i%s.model.BatchSize() != 0 {
+		return nil
+	}
+	for s.held.Load() >= s.o.Bytes {
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// free gives the room of an item's bytes back.
+func (s *stream) free(got fetched) {
+	if len(got.data) == 0 {
+		return
+	}
+	s.held.Add(-int64(len(got.data)))
+	select {
+	case s.freed <- struct{}{}:
+	default: // it is said already
 	}
 }
 
@@ -120,6 +155,7 @@ func (s *stream) decodeAndRun(ctx context.Context, batch []int) error {
 	return s.gated(ctx, func() error {
 		for k, i := range batch {
 			err := s.decode(ctx, i, got[k])
+			s.free(got[k])
 			got[k].data = nil
 			<-s.ahead
 			if err != nil {
@@ -168,6 +204,7 @@ func (s *stream) decodeApart(ctx context.Context, g *errgroup.Group) {
 				got, err := s.take(dctx, i)
 				if err == nil {
 					err = s.decode(dctx, i, got)
+					s.free(got)
 				}
 				if err != nil {
 					return err
