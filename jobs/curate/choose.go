@@ -163,23 +163,21 @@ func (r *rows) request(ctx context.Context, b configs.Batch, where string) (*cur
 			return nil, err
 		}
 		req.Keep = curate.Keep(b.Dedupe.Keep)
-		req.Keep = curate.Keep(b.Dedupe.Keep)
 		req.Near = []curate.Near{{Vectors: v, Distance: b.Dedupe.Distance}}
 	}
 	for _, o := range b.Select {
 		switch {
 		case o.Top != "":
-			req.Objectives = append(req.Objectives, curate.Objective{Name: o.Top, Values: values[0]})
+			req.Objectives = append(req.Objectives, curate.Objective{Name: o.Top, Weights: &curate.Weights{Values: values[0]}})
 			values = values[1:]
 		case o.Random != nil:
-			seed := o.Random.Seed
-			req.Objectives = append(req.Objectives, curate.Objective{Name: "random", Seed: &seed})
+			req.Objectives = append(req.Objectives, curate.Objective{Name: "random", Random: &curate.Random{Seed: o.Random.Seed}})
 		case o.Diversity != nil:
 			v, err := r.space(ctx, spaces, o.Diversity.Embedding, ids)
 			if err != nil {
 				return nil, err
 			}
-			req.Objectives = append(req.Objectives, curate.Objective{Name: "diversity", Vectors: v, MinDistance: o.Diversity.MinDistance})
+			req.Objectives = append(req.Objectives, curate.Objective{Name: "diversity", Diversity: &curate.Diversity{Vectors: v, MinDistance: o.Diversity.MinDistance}})
 		}
 	}
 	return req, nil

@@ -40,19 +40,19 @@ func TestRunEqualsReference(t *testing.T) {
 			"copies":             {Near: []Near{{v, 0}}},
 			"near with gaps":     {Exact: true, Near: []Near{{v, 0.001}, {gaps, 0.2}}},
 			"everything is near": {Near: []Near{{v, 2}}},
-			"top":                {Objectives: []Objective{{Name: "w", Values: values}}, Size: 50},
-			"bottom":             {Objectives: []Objective{{Name: "w", Values: values, Strength: -1}}, Size: 50},
-			"random":             {Objectives: []Objective{{Name: "random", Seed: &seed}}, Size: 50},
-			"diverse":            {Objectives: []Objective{{Name: "diversity", Vectors: v}}, Size: 60},
-			"diverse, all":       {Near: []Near{{v, 0.1}}, Objectives: []Objective{{Name: "diversity", Vectors: v, MinDistance: 0.3}}},
-			"diverse, gaps":      {Objectives: []Objective{{Name: "diversity", Vectors: gaps, MinDistance: 0.05}}, Size: 60},
-			"diverse, existing":  {Objectives: []Objective{{Name: "diversity", Vectors: v, Existing: existing}}, Size: 60},
+			"top":                {Objectives: []Objective{{Name: "w", Weights: &Weights{values}}}, Size: 50},
+			"bottom":             {Objectives: []Objective{{Name: "w", Strength: new(-1.0), Weights: &Weights{values}}}, Size: 50},
+			"random":             {Objectives: []Objective{{Name: "random", Random: &Random{seed}}}, Size: 50},
+			"diverse":            {Objectives: []Objective{{Name: "diversity", Diversity: &Diversity{Vectors: v}}}, Size: 60},
+			"diverse, all":       {Near: []Near{{v, 0.1}}, Objectives: []Objective{{Name: "diversity", Diversity: &Diversity{Vectors: v, MinDistance: 0.3}}}},
+			"diverse, gaps":      {Objectives: []Objective{{Name: "diversity", Diversity: &Diversity{Vectors: gaps, MinDistance: 0.05}}}, Size: 60},
+			"diverse, existing":  {Objectives: []Objective{{Name: "diversity", Diversity: &Diversity{Vectors: v, Existing: existing}}}, Size: 60},
 			"diverse and heavy": {Exact: true, Objectives: []Objective{
-				{Name: "diversity", Vectors: v, Strength: 0.7, MinDistance: 0.02}, {Name: "w", Values: values}}, Size: 60},
+				{Name: "diversity", Strength: new(0.7), Diversity: &Diversity{Vectors: v, MinDistance: 0.02}}, {Name: "w", Weights: &Weights{values}}}, Size: 60},
 			"gaps and heavy": {Objectives: []Objective{
-				{Name: "diversity", Vectors: gaps}, {Name: "w", Values: values, Strength: 2}}, Size: 60},
+				{Name: "diversity", Diversity: &Diversity{Vectors: gaps}}, {Name: "w", Strength: new(2.0), Weights: &Weights{values}}}, Size: 60},
 			"two spaces at random": {Objectives: []Objective{
-				{Name: "a", Vectors: v}, {Name: "b", Vectors: gaps, Strength: 2}, {Name: "random", Seed: &seed, Strength: 0.2}}, Size: 40},
+				{Name: "a", Diversity: &Diversity{Vectors: v}}, {Name: "b", Strength: new(2.0), Diversity: &Diversity{Vectors: gaps}}, {Name: "random", Strength: new(0.2), Random: &Random{seed}}}, Size: 40},
 		} {
 			t.Run(fmt.Sprintf("%s of %d", name, n), func(t *testing.T) {
 				r.Candidates = cs
@@ -96,7 +96,7 @@ func TestRunDoesNotDependOnOrder(t *testing.T) {
 			vals = append(vals, values[i])
 		}
 		r.Near = []Near{{w, 0.01}}
-		r.Objectives = []Objective{{Name: "diversity", Vectors: w}, {Name: "score", Values: vals}, {Name: "random", Seed: &seed}}
+		r.Objectives = []Objective{{Name: "diversity", Diversity: &Diversity{Vectors: w}}, {Name: "score", Weights: &Weights{vals}}, {Name: "random", Random: &Random{seed}}}
 		res, err := Run(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
@@ -128,11 +128,11 @@ func TestPicksSayWhy(t *testing.T) {
 		value      float64
 	}{
 		{"none", nil, []string{"b #1 by priority 3", "c #2 by priority 2"}, 3},
-		{"top", []Objective{{Name: "ripe_apples", Values: apples}}, []string{"a #1 by ripe_apples 4.21", "c #2 by ripe_apples 2.00"}, 4.206},
-		{"diversity", []Objective{{Name: "diversity", Vectors: v}}, []string{"b #1: the best to start from", "a #2 farthest from picked: 0.40"}, 2},
-		{"both", []Objective{{Name: "diversity", Vectors: v}, {Name: "ripe_apples", Values: apples}},
+		{"top", []Objective{{Name: "ripe_apples", Weights: &Weights{apples}}}, []string{"a #1 by ripe_apples 4.21", "c #2 by ripe_apples 2.00"}, 4.206},
+		{"diversity", []Objective{{Name: "diversity", Diversity: &Diversity{Vectors: v}}}, []string{"b #1: the best to start from", "a #2 farthest from picked: 0.40"}, 2},
+		{"both", []Objective{{Name: "diversity", Diversity: &Diversity{Vectors: v}}, {Name: "ripe_apples", Weights: &Weights{apples}}},
 			[]string{"a #1 by diversity 2.00 × ripe_apples 4.21", "c #2 by diversity 1.00 × ripe_apples 2.00"}, 1},
-		{"random", []Objective{{Name: "random", Seed: &seed}}, []string{"", ""}, -1},
+		{"random", []Objective{{Name: "random", Random: &Random{seed}}}, []string{"", ""}, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			res, err := Run(t.Context(), Request{Candidates: cs, Objectives: c.objectives, Size: 2})
@@ -161,7 +161,7 @@ func TestFunnel(t *testing.T) {
 	cs := []Candidate{{ID: "a", Hash: "x"}, {ID: "b", Hash: "x"}, {ID: "c"}, {ID: "d"}}
 	v := &Vectors{Name: "image", Dim: 1, Data: []float32{1, -1}, Rows: []int{0, 0, -1, 1}}
 	res, err := Run(t.Context(), Request{
-		Candidates: cs, Exact: true, Near: []Near{{v, 0.05}}, Objectives: []Objective{{Name: "d", Vectors: v}}, Size: 1,
+		Candidates: cs, Exact: true, Near: []Near{{v, 0.05}}, Objectives: []Objective{{Name: "d", Diversity: &Diversity{Vectors: v}}}, Size: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -197,13 +197,12 @@ func TestRequestErrors(t *testing.T) {
 		"too few rows":    {Request{Candidates: cs, Near: []Near{{&Vectors{Name: "v", Dim: 4, Data: make([]float32, 4)}, 0}}}, "rows for 1 candidates, want 2"},
 		"ragged":          {Request{Candidates: cs, Near: []Near{{&Vectors{Name: "v", Dim: 3, Data: make([]float32, 4)}, 0}}}, "no rows of 3"},
 		"row":             {Request{Candidates: cs, Near: []Near{{&Vectors{Name: "v", Dim: 2, Data: make([]float32, 4), Rows: []int{0, 2}}, 0}}}, "candidate 1 has row 2 of 2"},
-		"no kind":         {Request{Candidates: cs, Objectives: []Objective{{Name: "o"}}}, `objective "o" must have exactly one`},
-		"two kinds":       {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Vectors: ok, Seed: &seed}}}, "it has 2"},
-		"values":          {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Values: []float64{1}}}}, "1 values for 2"},
-		"strength":        {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Seed: &seed, Strength: math.Inf(1)}}}, "strength +Inf"},
-		"less diverse":    {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Vectors: ok, Strength: -1}}}, "strengths above 0"},
-		"minimum":         {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Vectors: ok, MinDistance: 3}}}, "minimum distance of 3"},
-		"other dimension": {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Vectors: ok, Existing: &Vectors{Dim: 3}}}}, "existing rows have 3"},
+		"no kind":         {Request{Candidates: cs, Objectives: []Objective{{Name: "o"}}}, `objective "o" must be exactly one`},
+		"two kinds":       {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Diversity: &Diversity{Vectors: ok}, Random: &Random{seed}}}}, "it is 2"},
+		"values":          {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Weights: &Weights{[]float64{1}}}}}, "1 values for 2"},
+		"strength":        {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Strength: new(math.Inf(1)), Random: &Random{seed}}}}, "strength +Inf"},
+		"minimum":         {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Diversity: &Diversity{Vectors: ok, MinDistance: 3}}}}, "minimum distance is 3"},
+		"other dimension": {Request{Candidates: cs, Objectives: []Objective{{Name: "o", Diversity: &Diversity{Vectors: ok, Existing: &Vectors{Dim: 3}}}}}, "existing rows have 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Run(t.Context(), c.r); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -223,7 +222,7 @@ func TestRunStopsWithContext(t *testing.T) {
 	cancel()
 	for _, r := range []Request{
 		{Candidates: cs, Near: []Near{{v, 0.1}}},
-		{Candidates: cs, Objectives: []Objective{{Name: "d", Vectors: v}}, Size: 5},
+		{Candidates: cs, Objectives: []Objective{{Name: "d", Diversity: &Diversity{Vectors: v}}}, Size: 5},
 		{Candidates: cs, Size: 5},
 	} {
 		if _, err := Run(ctx, r); !errors.Is(err, context.Canceled) {
@@ -270,7 +269,7 @@ func TestGainHeap(t *testing.T) {
 	var h gainHeap
 	var want []bound
 	for i := range 300 {
-		b := bound{float64(rng.IntN(20)), i}
+		b := bound{float64(rng.IntN(20)), int32(i)}
 		h.push(b)
 		want = append(want, b)
 	}
@@ -318,7 +317,7 @@ func BenchmarkDiverse20000x1280(b *testing.B) {
 	for _, size := range []int{200, 2000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := Run(b.Context(), Request{Candidates: cs, Objectives: []Objective{{Name: "d", Vectors: v}}, Size: size}); err != nil {
+				if _, err := Run(b.Context(), Request{Candidates: cs, Objectives: []Objective{{Name: "d", Diversity: &Diversity{Vectors: v}}}, Size: size}); err != nil {
 					b.Fatal(err)
 				}
 			}

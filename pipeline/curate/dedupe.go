@@ -3,6 +3,8 @@ package curate
 import (
 	"context"
 	"runtime"
+
+	"winnow/pipeline"
 )
 
 func workers() int { return runtime.GOMAXPROCS(0) }
@@ -31,17 +33,19 @@ func dropEqual(cs []Candidate, order []int) (kept []int, dropped []Duplicate) {
 // Candidates are handled a tile at a time: first against everything kept
 // before the tile, then among each other. The time is that of the product of
 // candidates and kept rows; the memory that of the kept rows.
-func dropNear(ctx context.Context, order []int, n Near) (kept []int, dropped []Duplicate, err error) {
+func dropNear(ctx context.Context, order []int, n Near, progress pipeline.Progress) (kept []int, dropped []Duplicate, err error) {
 	v, limit := n.Vectors, n.Distance
 	room := slack(v.Dim)
-	keptRows, keptAt := &block{dim: v.Dim}, []int(nil)
+	keptRows, keptAt := &list{v: v}, []int(nil)
 	tile := tileRows * workers()
+	counter := progress.Start("dedupe", "rows", int64(len(order)))
+	defer counter.Done()
 	for lo := 0; lo < len(order); lo += tile {
 		part := order[lo:min(lo+tile, len(order))]
-		rows, at := &block{dim: v.Dim}, make([]int, 0, len(part))
+		rows, at := &list{v: v}, make([]int, 0, len(part))
 		for _, i := range part {
 			if r := v.row(i); r >= 0 {
-				rows.add(v.at(r))
+				rows.add(r)
 				at = append(at, i)
 			}
 		}
@@ -49,7 +53,7 @@ func dropNear(ctx context.Context, order []int, n Near) (kept []int, dropped []D
 		for i := range of {
 			of[i] = -1
 		}
-		err := cosines(ctx, rows, keptRows, 0, func(lo, n, setLo, setN int, c []float32) {
+		err := cosines(ctx, rows, keptRows, 0, keptRows.len(), func(lo, n, setLo, setN int, c []float32) {
 			for i := lo; i < lo+n; i++ {
 				for j, x := range c[(i-lo)*setN : (i-lo+1)*setN] {
 					if of[i] < 0 && 1-float64(x) <= limit+room && distance(rows, i, keptRows, setLo+j) <= limit {
@@ -84,16 +88,17 @@ func dropNear(ctx context.Context, order []int, n Near) (kept []int, dropped []D
 				keptAt = append(keptAt, i)
 			}
 		}
+		counter.Add(int64(len(part)))
 	}
 	return kept, dropped, nil
 }
 
 // among tells for each row of a tile that is no duplicate yet (of < 0) which
 // row of the tile it is a duplicate of; a row that stays is its own.
-func among(ctx context.Context, rows *block, limit, room float64, of []int) ([]int, error) {
+func among(ctx context.Context, rows *list, limit, room float64, of []int) ([]int, error) {
 	n := rows.len()
 	within := make([][]int, n) // earlier rows within the distance, in order
-	err := cosines(ctx, rows, rows, 0, func(lo, m, setLo, setN int, c []float32) {
+	err := cosines(ctx, rows, rows, 0, n, func(lo, m, setLo, setN int, c []float32) {
 		for i := lo; i < lo+m; i++ {
 			for j, x := range c[(i-lo)*setN : (i-lo+1)*setN] {
 				if j += setLo; j < i && of[i] < 0 && of[j] < 0 && 1-float64(x) <= limit+room && distance(rows, i, rows, j) <= limit {

@@ -3,8 +3,10 @@ package curate
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
+	"sort"
 
 	"winnow/pipeline/seeded"
 )
@@ -12,34 +14,11 @@ import (
 // The plain way: every distance, every time, in double precision.
 
 func refDistance(a, b []float32) float64 {
-	na, nb := math.Sqrt(dot(a, a)*dot(b, b)), 0.0
-	if na == 0 {
+	n := math.Sqrt(dot(a, a) * dot(b, b))
+	if !(n > 0) || math.IsInf(n, 0) {
 		return 1
 	}
-	nb = 1 - dot(a, b)/na
-	return min(max(nb, 0), 2)
-}
-
-// refSpace is every distance between two rows, measured once.
-type refSpace struct {
-	v *Vectors
-	d []float64 // NaN where it was not measured yet
-}
-
-func newRefSpace(v *Vectors) *refSpace {
-	if v == nil {
-		return nil
-	}
-	return &refSpace{v, slices.Repeat([]float64{math.NaN()}, v.Len()*v.Len())}
-}
-
-func (s *refSpace) distance(i, j int) float64 {
-	i, j = min(i, j), max(i, j)
-	d := &s.d[i*s.v.Len()+j]
-	if math.IsNaN(*d) {
-		*d = refDistance(s.v.at(i), s.v.at(j))
-	}
-	return *d
+	return min(max(1-dot(a, b)/n, 0), 2)
 }
 
 func refOrder(r Request) []int {
@@ -47,21 +26,31 @@ func refOrder(r Request) []int {
 	for i := range at {
 		at[i] = i
 	}
-	slices.SortFunc(at, func(i, j int) int {
+	key := func(i int) float64 { return 0 }
+	switch r.Keep {
+	case KeepLargest:
+		key = func(i int) float64 { return r.Candidates[i].Size }
+	case KeepRandom:
+		key = func(i int) float64 { return -float64(seeded.Hash(r.KeepSeed, r.Candidates[i].ID)) }
+	case KeepTypical:
+		m := refMeans(r, &Typicality{Vectors: r.Near[0].Vectors}, at)
+		key = func(i int) float64 { return -m[i] }
+	}
+	sort.Slice(at, func(x, y int) bool {
+		i, j := at[x], at[y]
 		a, b := r.Candidates[i], r.Candidates[j]
-		if r.Keep != KeepFirst && a.Score != b.Score {
-			if a.Score > b.Score {
-				return -1
-			}
-			return 1
+		if a, b := key(i), key(j); refUnequal(a, b) {
+			return a > b || math.IsNaN(b)
 		}
-		if a.ID < b.ID {
-			return -1
+		if r.Keep != KeepFirst && refUnequal(a.Score, b.Score) {
+			return a.Score > b.Score || math.IsNaN(b.Score)
 		}
-		return 1
+		return a.ID < b.ID
 	})
 	return at
 }
+
+func refUnequal(a, b float64) bool { return a != b && !(math.IsNaN(a) && math.IsNaN(b)) }
 
 func refDedupe(r Request) (kept []int, dropped []Duplicate) {
 	kept = refOrder(r)
@@ -84,94 +73,334 @@ func refDedupe(r Request) (kept []int, dropped []Duplicate) {
 			return 0, r.Candidates[i].Hash == r.Candidates[j].Hash && r.Candidates[i].Hash != ""
 		})
 	}
+	if l := r.Looks; l != nil {
+		pass(func(i, j int) (float64, bool) {
+			d := bits.OnesCount64(l.Hashes[i] ^ l.Hashes[j])
+			return float64(d), d <= l.Bits && (l.Known == nil || l.Known[i] && l.Known[j])
+		})
+	}
 	for _, n := range r.Near {
 		pass(func(i, j int) (float64, bool) {
 			a, b := n.Vectors.row(i), n.Vectors.row(j)
 			if a < 0 || b < 0 {
 				return 0, false
 			}
-			d := refDistance(n.Vectors.at(a), n.Vectors.at(b))
+			d := refDistance(n.Vectors.floats(a), n.Vectors.floats(b))
 			return d, d <= n.Distance
 		})
 	}
 	return kept, dropped
 }
 
-// refSelect is the greedy pass over the product of gains, candidate by
-// candidate and pick by pick.
-func refSelect(r Request, kept []int) (picks []int) {
-	kept = slices.DeleteFunc(slices.Clone(kept), func(i int) bool {
-		for _, o := range r.Objectives {
-			if o.Vectors != nil && o.Vectors.row(i) < 0 {
-				return true
+// refMeans is the mean distance to the nearest rows, by candidate.
+func refMeans(r Request, t *Typicality, kept []int) map[int]float64 {
+	ref, k := t.Reference, t.K
+	if ref == nil {
+		ref = t.Vectors
+	}
+	if k == 0 {
+		k = 20
+	}
+	out := map[int]float64{}
+	for _, i := range kept {
+		out[i] = math.NaN()
+		row := t.Vectors.row(i)
+		if row < 0 {
+			continue
+		}
+		var d []float64
+		for j := range ref.Len() {
+			if j != ref.row(i) {
+				d = append(d, refDistance(t.Vectors.floats(row), ref.floats(j)))
 			}
 		}
-		return false
-	})
-	low, high := make([]float64, len(r.Objectives)), make([]float64, len(r.Objectives))
-	spaces := make([]*refSpace, len(r.Objectives))
-	exists := make([]map[int]float64, len(r.Objectives))
-	for n, o := range r.Objectives {
-		low[n], high[n] = math.Inf(1), math.Inf(-1)
-		spaces[n] = newRefSpace(o.Vectors)
-		exists[n] = map[int]float64{}
-		for _, k := range kept {
-			if o.Values != nil && !math.IsNaN(o.Values[k]) {
-				low[n], high[n] = min(low[n], o.Values[k]), max(high[n], o.Values[k])
+		sort.Float64s(d)
+		if d = d[:min(k, len(d))]; len(d) > 0 {
+			sum := 0.0
+			for _, x := range d {
+				sum += x
 			}
-			if o.Existing != nil && o.Vectors.row(k) >= 0 {
-				exists[n][k] = 2
-				for e := range o.Existing.Len() {
-					exists[n][k] = min(exists[n][k], refDistance(o.Vectors.at(o.Vectors.row(k)), o.Existing.at(e)))
+			out[i] = sum / float64(len(d))
+		}
+	}
+	return out
+}
+
+// refWanted is what an objective's gain grows with, by candidate.
+func refWanted(r Request, o *Objective, kept []int) map[int]float64 {
+	out := map[int]float64{}
+	if o.Typicality != nil {
+		for i, m := range refMeans(r, o.Typicality, kept) {
+			out[i] = -m
+		}
+		return out
+	}
+	for _, i := range kept {
+		switch {
+		case o.Random != nil:
+			out[i] = seeded.Unit(o.Random.Seed, r.Candidates[i].ID)
+		case o.Weights != nil:
+			out[i] = o.Weights.Values[i]
+		case o.Similarity != nil:
+			out[i] = math.NaN()
+			if row := o.Similarity.Vectors.row(i); row >= 0 {
+				d := 2.0
+				for j := range o.Similarity.To.Len() {
+					d = min(d, refDistance(o.Similarity.Vectors.floats(row), o.Similarity.To.floats(j)))
+				}
+				out[i] = 1 - d
+			}
+		}
+	}
+	return out
+}
+
+func refPower(g, s float64) float64 {
+	switch {
+	case g == 0:
+		return math.Inf(-1)
+	case s == 0:
+		return 0
+	}
+	return s * math.Log(g)
+}
+
+// refSelection is the greedy pass over the product of gains, candidate by
+// candidate and pick by pick.
+type refSelection struct {
+	r       Request
+	kept    []int
+	size    int
+	picks   []int
+	lone    bool
+	wanted  []map[int]float64
+	targets []map[string]float64
+	nearest []map[int]float64 // by diversity: distance to picks so far
+}
+
+func refSelect(r Request, kept []int) []int {
+	s := &refSelection{r: r, wanted: make([]map[int]float64, len(r.Objectives)), targets: make([]map[string]float64, len(r.Objectives)), nearest: make([]map[int]float64, len(r.Objectives))}
+	for _, i := range kept {
+		ok := true
+		for _, o := range r.Objectives {
+			ok = ok && (o.Diversity == nil || o.Diversity.Vectors.row(i) >= 0)
+		}
+		if ok {
+			s.kept = append(s.kept, i)
+		}
+	}
+	s.sort()
+	if s.size = r.Size; s.size == 0 || s.size > len(s.kept) {
+		s.size = len(s.kept)
+	}
+	objectives := 0
+	for n := range r.Objectives {
+		o := &r.Objectives[n]
+		if o.Ordered == nil {
+			objectives++
+		}
+		if o.Balance != nil {
+			s.targets[n] = s.target(o.Balance)
+		}
+		if o.Diversity == nil {
+			s.wanted[n] = refWanted(r, o, s.kept)
+			continue
+		}
+		s.nearest[n] = map[int]float64{}
+		for _, i := range s.kept {
+			s.nearest[n][i] = 2
+			for e := 0; o.Diversity.Existing != nil && e < o.Diversity.Existing.Len(); e++ {
+				d := refDistance(o.Diversity.Vectors.floats(o.Diversity.Vectors.row(i)), o.Diversity.Existing.floats(e))
+				s.nearest[n][i] = min(s.nearest[n][i], d)
+			}
+		}
+	}
+	s.lone = objectives == 1
+	for len(s.picks) < s.size && s.pick() {
+	}
+	return s.picks
+}
+
+func (s *refSelection) sort() {
+	cs := s.r.Candidates
+	sort.Slice(s.kept, func(x, y int) bool {
+		i, j := s.kept[x], s.kept[y]
+		for _, o := range s.r.Objectives {
+			if o.Ordered == nil {
+				continue
+			}
+			if a, b := o.Ordered.Values[i], o.Ordered.Values[j]; refUnequal(a, b) {
+				return math.IsNaN(b) || a > b && o.Ordered.Descending || a < b && !o.Ordered.Descending
+			}
+		}
+		if refUnequal(cs[i].Score, cs[j].Score) {
+			return cs[i].Score > cs[j].Score || math.IsNaN(cs[j].Score)
+		}
+		return cs[i].ID < cs[j].ID
+	})
+}
+
+func (s *refSelection) target(b *Balance) map[string]float64 {
+	have, all, others, rest := map[string]float64{}, 0.0, 0.0, 1.0
+	for _, i := range s.kept {
+		if c := b.By.Of[i]; c >= 0 {
+			have[b.By.Names[c]]++
+			all++
+		}
+	}
+	for name, n := range have {
+		if _, ok := b.Shares[name]; !ok {
+			others += n
+		}
+	}
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for name := range b.Shares {
+			if !yield(name) {
+				return
+			}
+		}
+	}) {
+		rest -= b.Shares[name]
+	}
+	out := map[string]float64{}
+	for name, n := range have {
+		share, given := b.Shares[name]
+		switch {
+		case b.Target == TargetUniform:
+			share = 1 / float64(len(have))
+		case b.Target == TargetInput:
+			share = n / all
+		case !given:
+			share = max(rest, 0) * n / others
+		}
+		out[name] = share * float64(s.size)
+	}
+	return out
+}
+
+// gains of a candidate: with and without the balances'.
+func (s *refSelection) gains(i int) (total, base float64, ok bool) {
+	var balances float64
+	for n := range s.r.Objectives {
+		o := &s.r.Objectives[n]
+		g := 0.0
+		switch {
+		case o.Ordered != nil:
+		case o.Diversity != nil:
+			d := s.nearest[n][i]
+			if d < o.Diversity.MinDistance {
+				return 0, 0, false
+			}
+			if g = refPower(max(d/2, 1e-6), o.strength()); s.lone {
+				g = d * refSign(o.strength())
+			}
+		case o.Balance != nil:
+			b := o.Balance
+			c := b.By.Of[i]
+			if c < 0 {
+				if o.strength() != 0 {
+					g = math.Inf(-1)
+				}
+				break
+			}
+			t, have := s.targets[n][b.By.Names[c]], 0.0
+			for _, p := range s.picks {
+				if b.By.Of[p] == c {
+					have++
+				}
+			}
+			x := 0.1 * (t + 1) / (have + 1)
+			if have < t {
+				x = 0.1 + 0.9*(1-have/t)
+			}
+			balances += refPower(x, o.strength())
+		default:
+			g = s.static(n, i)
+		}
+		base += g
+	}
+	return base + balances, base, true
+}
+
+func refSign(s float64) float64 {
+	if s == 0 {
+		return 0
+	}
+	return s / math.Abs(s)
+}
+
+func (s *refSelection) static(n, i int) float64 {
+	o, w := &s.r.Objectives[n], s.wanted[n]
+	x := w[i]
+	if math.IsNaN(x) {
+		return math.Inf(-1)
+	}
+	if s.lone {
+		if o.strength() == 0 {
+			return 0
+		}
+		return x * refSign(o.strength())
+	}
+	if o.Random != nil {
+		return refPower(max(x, 1e-6), o.strength())
+	}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, v := range w {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	if !(high > low) {
+		return 0
+	}
+	x = min(max(x, low), high)
+	return refPower(0.1+(1-0.1)*((x/2-low/2)/(high/2-low/2)), o.strength())
+}
+
+func (s *refSelection) pick() bool {
+	best := -1
+	var bestTotal, bestBase float64
+next:
+	for k, i := range s.kept {
+		if i < 0 {
+			continue
+		}
+		for _, q := range s.r.Quotas {
+			if c := q.Of.Of[i]; c >= 0 {
+				have := 0
+				for _, p := range s.picks {
+					if q.Of.Of[p] == c {
+						have++
+					}
+				}
+				if q.AtMost > 0 && have >= q.AtMost || q.Share > 0 && have >= max(1, int(q.Share*float64(s.size)+1e-6)) {
+					continue next
 				}
 			}
 		}
+		total, base, ok := s.gains(i)
+		if ok && (best < 0 || total > bestTotal || total == bestTotal && base > bestBase) {
+			best, bestTotal, bestBase = k, total, base
+		}
 	}
-	gain := func(i int) float64 {
-		g := 1.0
-		for n, o := range r.Objectives {
-			switch {
-			case o.Seed != nil:
-				g *= math.Pow(seeded.Unit(*o.Seed, r.Candidates[i].ID), o.strength())
-			case o.Values != nil && math.IsNaN(o.Values[i]):
-				g = 0
-			case o.Values != nil && high[n] > low[n]:
-				g *= math.Pow(0.1+0.9*(o.Values[i]-low[n])/(high[n]-low[n]), o.strength())
-			}
-		}
-		for n, o := range r.Objectives {
-			if o.Vectors == nil {
-				continue
-			}
-			d := 2.0
-			if o.Existing != nil {
-				d = exists[n][i]
-			}
-			for _, p := range picks {
-				d = min(d, spaces[n].distance(o.Vectors.row(i), o.Vectors.row(p)))
-			}
-			if d < o.MinDistance {
-				return -1
-			}
-			g *= math.Pow(d/2, o.strength())
-		}
-		return g
+	if best < 0 {
+		return false
 	}
-	left := slices.Clone(kept)
-	for len(left) > 0 && (r.Size == 0 || len(picks) < r.Size) {
-		best, at := -1.0, -1
-		for k, i := range left {
-			if g := gain(i); g > best && g >= 0 {
-				best, at = g, k
+	p := s.kept[best]
+	s.kept[best] = -1
+	s.picks = append(s.picks, p)
+	for n, o := range s.r.Objectives {
+		if o.Diversity == nil {
+			continue
+		}
+		v := o.Diversity.Vectors
+		for _, i := range s.kept {
+			if i >= 0 {
+				s.nearest[n][i] = min(s.nearest[n][i], refDistance(v.floats(v.row(i)), v.floats(v.row(p))))
 			}
 		}
-		if at < 0 {
-			break
-		}
-		picks = append(picks, left[at])
-		left = slices.Delete(left, at, at+1)
 	}
-	return picks
+	return true
 }
 
 // candidates draws n rows with copies, near copies, ties and gaps among them.
@@ -199,7 +428,7 @@ func candidates(seed uint64, n, d int) ([]Candidate, *Vectors) {
 			}
 		}
 		v.Data = append(v.Data, row...)
-		cs[i] = Candidate{ID: fmt.Sprintf("id-%05d", (i*7919)%n), Score: float64(rng.IntN(n / 3))}
+		cs[i] = Candidate{ID: fmt.Sprintf("id-%05d", (i*7919)%n), Score: float64(rng.IntN(max(n/3, 1)))}
 		if rng.IntN(4) > 0 {
 			cs[i].Hash = fmt.Sprint(rng.IntN(n))
 		}

@@ -2,10 +2,8 @@ package curate
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // Pick is a row of the batch.
@@ -26,309 +24,366 @@ type Pick struct {
 // selection is the greedy pass over the candidates that deduplication left.
 // Positions are those in left, which is in the order of priority: of equal
 // gains the smaller position wins.
+//
+// Candidates of the same classes in all balances are a group. What balances
+// add to the gain is the same for all of a group, so that a pick changes the
+// gains of groups, not of candidates, in either direction; the best of every
+// group is on top of its heap.
 type selection struct {
-	r       Request
-	left    []int     // candidates
-	fixed   []float64 // gain of the objectives that do not change
-	lone    *Objective
-	statics []*Objective
-	spaces  []*space
+	r        Request
+	size     int
+	left     []int     // candidates
+	fixed    []float64 // logarithms of the gains that do not change, or the lone objective's key
+	lone     *Objective
+	ordered  *Objective
+	statics  []*static
+	spaces   []*space
+	balances []*balance
+	quotas   []*quota
+	groups   []*group
+
+	tooNear, overQuota int
 }
 
-// space is the state of one diversity objective.
-type space struct {
-	o        *Objective
-	rows     *block    // of left
-	distance []float64 // of each, to the closest row picked or existing, as far as it was looked
-	closest  []int     // that row's number in picked, -1 for an existing one or none
-	looked   []int     // so many picks were taken into account
-	picked   *block
+// group is the candidates of the same classes.
+type group struct {
+	example int // a candidate
+	heap    gainHeap
+}
+
+// quota is the state of a Quota.
+type quota struct {
+	*Quota
+	most  int
+	count []int // picks, by class
 }
 
 func newSelection(ctx context.Context, r Request, order []int) (*selection, error) {
 	s := &selection{r: r}
-	for i := range r.Objectives {
-		o := &r.Objectives[i]
-		if o.Vectors == nil {
-			s.statics = append(s.statics, o)
-		} else {
-			s.spaces = append(s.spaces, &space{o: o})
-		}
-	}
-	if len(r.Objectives) == 1 {
-		s.lone = &r.Objectives[0]
-	}
+	s.kinds()
 	for _, i := range order {
-		if !slices.ContainsFunc(s.spaces, func(sp *space) bool { return sp.o.Vectors.row(i) < 0 }) {
+		if !slices.ContainsFunc(r.Objectives, func(o Objective) bool { return o.Diversity != nil && o.Diversity.Vectors.row(i) < 0 }) {
 			s.left = append(s.left, i)
 		}
 	}
-	s.fixed = slices.Repeat([]float64{1}, len(s.left))
-	for _, o := range s.statics {
-		for k, g := range o.gains(r.Candidates, s.left) {
-			s.fixed[k] *= g
-		}
+	s.sort()
+	if s.size = len(s.left); r.Size > 0 {
+		s.size = min(s.size, r.Size)
 	}
-	for _, sp := range s.spaces {
-		if err := sp.start(ctx, s.left); err != nil {
+	s.fixed = make([]float64, len(s.left))
+	for i := range r.Objectives {
+		if err := s.start(ctx, &r.Objectives[i]); err != nil {
 			return nil, err
 		}
 	}
+	for i := range r.Quotas {
+		q := &r.Quotas[i]
+		s.quotas = append(s.quotas, &quota{q, q.limit(s.size), make([]int, len(q.Of.Names))})
+	}
+	s.makeGroups()
 	return s, nil
 }
 
-// start measures the candidates' distances to what exists.
-func (sp *space) start(ctx context.Context, left []int) error {
-	v, n := sp.o.Vectors, len(left)
-	sp.rows, sp.picked = &block{dim: v.Dim}, &block{dim: v.Dim}
-	for _, i := range left {
-		sp.rows.add(v.at(v.row(i)))
+// kinds finds the objective that is alone, and the order.
+func (s *selection) kinds() {
+	n := 0
+	for i := range s.r.Objectives {
+		if o := &s.r.Objectives[i]; o.Ordered != nil {
+			s.ordered = o
+		} else {
+			s.lone = o
+			n++
+		}
 	}
-	sp.distance = slices.Repeat([]float64{2}, n)
-	sp.closest = slices.Repeat([]int{-1}, n)
-	sp.looked = make([]int, n)
-	if e := sp.o.Existing; e != nil {
-		existing := &block{dim: v.Dim}
-		for i := range e.Len() {
-			existing.add(e.at(i))
+	if n != 1 {
+		s.lone = nil
+	}
+}
+
+// sort brings what is left into the order of priority.
+func (s *selection) sort() {
+	cs := s.r.Candidates
+	slices.SortFunc(s.left, func(i, j int) int {
+		if s.ordered != nil {
+			a, b := s.ordered.Ordered.Values[i], s.ordered.Ordered.Values[j]
+			if !s.ordered.Ordered.Descending {
+				a, b = -a, -b
+			}
+			if c := compareDown(a, b); c != 0 {
+				return c
+			}
 		}
-		if err := closest(ctx, sp.rows, existing, 0, sp.distance, sp.closest); err != nil {
-			return err
+		if c := compareDown(cs[i].Score, cs[j].Score); c != 0 {
+			return c
 		}
-		for i := range sp.closest {
-			sp.closest[i] = -1 // none of ours
+		if cs[i].ID < cs[j].ID {
+			return -1
 		}
+		return 1
+	})
+}
+
+// start makes an objective's state.
+func (s *selection) start(ctx context.Context, o *Objective) error {
+	switch {
+	case o.Ordered != nil:
+		return nil
+	case o.Balance != nil:
+		s.balances = append(s.balances, newBalance(o, s.left, s.size))
+		if o.strength() == 0 {
+			return nil
+		}
+		for k, i := range s.left {
+			if o.Balance.By.Of[i] < 0 {
+				s.fixed[k] = math.Inf(-1)
+			}
+		}
+		return nil
+	case o.Diversity != nil:
+		s.spaces = append(s.spaces, newSpace(o, s.left))
+		return nil
+	}
+	st, wanted, err := newStatic(ctx, o, s.r.Candidates, s.left)
+	if err != nil {
+		return err
+	}
+	s.statics = append(s.statics, st)
+	if o == s.lone {
+		s.fixed = o.key(wanted)
+		return nil
+	}
+	for k, g := range o.logGains(wanted) {
+		s.fixed[k] += g
 	}
 	return nil
 }
 
-// gain is position k's, an upper bound while picks were not looked at.
-func (s *selection) gain(k int) float64 {
+// makeGroups puts every candidate into the heap of its group.
+func (s *selection) makeGroups() {
+	of := make([]int32, len(s.left))
+	n := int32(1)
+	for _, b := range s.balances {
+		type pair struct{ group, class int32 }
+		number := map[pair]int32{}
+		for k, i := range s.left {
+			p := pair{of[k], b.class(i)}
+			g, ok := number[p]
+			if !ok {
+				g = int32(len(number))
+				number[p] = g
+			}
+			of[k] = g
+		}
+		n = int32(len(number))
+	}
+	s.groups = make([]*group, n)
+	sizes := make([]int, n)
+	for _, g := range of {
+		sizes[g]++
+	}
+	for k, g := range of {
+		if s.groups[g] == nil {
+			s.groups[g] = &group{example: s.left[k], heap: make(gainHeap, 0, sizes[g])}
+		}
+		if gain, ok := s.gain(k); ok {
+			s.groups[g].heap = append(s.groups[g].heap, bound{gain, int32(k)})
+		}
+	}
+	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool { return g == nil })
+	for _, g := range s.groups {
+		g.heap.order()
+	}
+}
+
+// gain is position k's without the balances', an upper bound while picks were
+// not looked at and gains fall. False: it can never be picked any more.
+func (s *selection) gain(k int) (float64, bool) {
 	g := s.fixed[k]
 	for _, sp := range s.spaces {
-		if sp.distance[k] < sp.o.MinDistance {
-			return -1
+		x, ok := sp.gain(k, sp.o == s.lone)
+		if !ok {
+			return 0, false
 		}
-		g *= math.Pow(sp.distance[k]/2, sp.o.strength())
+		g += x
 	}
-	return g
+	return g, true
 }
 
-func (s *selection) size() int {
-	if s.r.Size == 0 {
-		return len(s.left)
-	}
-	return min(s.r.Size, len(s.left))
-}
-
-func (s *selection) run(ctx context.Context) ([]Pick, error) {
-	if len(s.spaces) == 0 {
-		return s.sorted(), ctx.Err()
-	}
-	return s.greedy(ctx)
-}
-
-// sorted picks when no gain ever changes: the greedy pass is a sort.
-func (s *selection) sorted() []Pick {
-	value := s.fixed
-	if s.lone != nil { // its own values, without the rounding of gains
-		value = s.lone.order(s.r.Candidates, s.left)
-	}
-	at := make([]int, len(s.left))
-	for k := range at {
-		at[k] = k
-	}
-	slices.SortStableFunc(at, func(i, j int) int { return compareDown(value[i], value[j]) })
-	picks := make([]Pick, s.size())
-	for n := range picks {
-		picks[n] = s.pick(at[n], n+1)
-	}
-	return picks
-}
-
-// greedy picks the candidate of the largest gain, again and again. Gains only
-// fall as picks are made, so a stale gain is an upper bound: only candidates
-// whose bound is the largest are measured against the picks since.
-func (s *selection) greedy(ctx context.Context) ([]Pick, error) {
-	h := make(gainHeap, 0, len(s.left))
-	for k := range s.left {
-		if g := s.gain(k); g >= 0 {
-			h.push(bound{g, k})
+// balanced is what balances add to the gains of a group.
+func (s *selection) balanced(g *group) float64 {
+	sum := 0.0
+	for _, b := range s.balances {
+		if c := b.class(g.example); c >= 0 {
+			sum += b.gain[c]
 		}
 	}
-	var picks []Pick
-	var stale []int
-	for len(picks) < s.size() && len(h) > 0 {
-		if s.fresh(h[0].at) {
-			k := h.pop().at
-			p := s.pick(k, len(picks)+1)
-			if p.Closest >= 0 {
-				p.Closest = picks[p.Closest].Index
-			}
-			picks = append(picks, p)
-			for _, sp := range s.spaces {
-				sp.picked.copyRow(sp.rows, k)
-			}
+	return sum
+}
+
+// full reports whether a class of a candidate has all that a quota grants.
+func (s *selection) full(candidate int) bool {
+	for _, q := range s.quotas {
+		if c := q.Of.Of[candidate]; c >= 0 && q.count[c] >= q.most {
+			return true
+		}
+	}
+	return false
+}
+
+// next finds the group with the largest gain on top, nil where none is left.
+func (s *selection) next() *group {
+	var best *group
+	var total float64
+	for _, g := range s.groups {
+		for len(g.heap) > 0 && s.full(s.left[g.heap[0].at]) {
+			g.heap.pop()
+			s.overQuota++
+		}
+		if len(g.heap) == 0 {
 			continue
 		}
-		// Measure a handful at once: BLAS likes company, and most of the next
-		// bounds will be asked for anyway.
-		stale = stale[:0]
-		for len(h) > 0 && len(stale) < measured {
-			if s.fresh(h[0].at) {
-				break
-			}
-			stale = append(stale, h.pop().at)
+		if len(s.groups) == 1 {
+			return g
 		}
-		for _, sp := range s.spaces {
-			if err := sp.measure(ctx, stale); err != nil {
+		t := g.heap[0].gain + s.balanced(g)
+		if best == nil || t > total || t == total && g.heap[0].before(best.heap[0]) {
+			best, total = g, t
+		}
+	}
+	return best
+}
+
+const (
+	// Stale candidates are measured some at a time: BLAS likes company, and most
+	// of the next bounds will be asked for anyway. The number grows while a pick
+	// is not found.
+	fewMeasured  = 32
+	mostMeasured = 8192
+)
+
+// greedy picks the candidate of the largest gain, again and again. Gains only
+// fall as picks are made, so a stale gain is an upper bound (Minoux, 1978): only
+// candidates whose bound is the largest are measured against the picks since.
+// Where gains rise, all are measured.
+func (s *selection) greedy(ctx context.Context) ([]Pick, error) {
+	counter := s.r.Progress.Start("select", "rows", int64(s.size))
+	defer counter.Done()
+	rising := slices.ContainsFunc(s.spaces, (*space).rising)
+	picks := make([]Pick, 0, s.size)
+	few := fewMeasured
+	for len(picks) < s.size {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if rising {
+			if err := s.measureAll(ctx); err != nil {
 				return nil, err
 			}
 		}
-		for _, k := range stale {
-			if g := s.gain(k); g >= 0 { // else it is too near to a pick for ever
-				h.push(bound{g, k})
-			}
+		g := s.next()
+		if g == nil {
+			break
 		}
+		if !s.fresh(int(g.heap[0].at)) {
+			if err := s.measure(ctx, g, few); err != nil {
+				return nil, err
+			}
+			few = min(2*few, mostMeasured)
+			continue
+		}
+		few = max(few/4, fewMeasured)
+		k := int(g.heap.pop().at)
+		p := s.pick(k, len(picks)+1)
+		if p.Closest >= 0 {
+			p.Closest = picks[p.Closest].Index
+		}
+		picks = append(picks, p)
+		s.take(k)
+		counter.Add(1)
 	}
 	return picks, ctx.Err()
 }
 
-// measured is the number of stale candidates that are measured at once.
-const measured = 128
+// take tells the objectives and quotas of a pick.
+func (s *selection) take(k int) {
+	i := s.left[k]
+	for _, sp := range s.spaces {
+		sp.take(k)
+	}
+	for _, b := range s.balances {
+		b.take(i)
+	}
+	for _, q := range s.quotas {
+		if c := q.Of.Of[i]; c >= 0 {
+			q.count[c]++
+		}
+	}
+}
 
 // fresh reports whether position k was measured against all picks.
 func (s *selection) fresh(k int) bool {
 	for _, sp := range s.spaces {
-		if sp.looked[k] < sp.picked.len() {
+		if int(sp.looked[k]) < sp.picked.len() {
 			return false
 		}
 	}
 	return true
 }
 
-// measure looks at the picks that the positions were not measured against.
-func (sp *space) measure(ctx context.Context, at []int) error {
-	from := sp.picked.len()
-	rows := &block{dim: sp.rows.dim}
-	best, which := make([]float64, len(at)), make([]int, len(at))
-	for n, k := range at {
-		from = min(from, sp.looked[k])
-		rows.copyRow(sp.rows, k)
-		best[n], which[n] = sp.distance[k], sp.closest[k]
+// measure looks at picks that the first stale candidates of a group were not
+// measured against.
+func (s *selection) measure(ctx context.Context, g *group, most int) error {
+	var stale []int32
+	for len(g.heap) > 0 && len(stale) < most {
+		k := g.heap[0].at
+		if s.fresh(int(k)) {
+			break
+		}
+		g.heap.pop()
+		if s.full(s.left[k]) {
+			s.overQuota++
+			continue
+		}
+		stale = append(stale, k)
 	}
-	if err := closest(ctx, rows, sp.picked, from, best, which); err != nil {
-		return err
+	return s.back(ctx, g, stale, g.heap.push)
+}
+
+// back measures positions and puts those back that can still be picked.
+func (s *selection) back(ctx context.Context, g *group, at []int32, put func(bound)) error {
+	for _, sp := range s.spaces {
+		if err := sp.measure(ctx, at); err != nil {
+			return err
+		}
 	}
-	for n, k := range at {
-		sp.distance[k], sp.closest[k], sp.looked[k] = best[n], which[n], sp.picked.len()
+	for _, k := range at {
+		if gain, ok := s.gain(int(k)); ok {
+			put(bound{gain, k})
+		} else {
+			s.tooNear++
+		}
 	}
 	return nil
 }
 
-// pick describes position k as the pick of the given rank.
-func (s *selection) pick(k, rank int) Pick {
-	i := s.left[k]
-	p := Pick{Index: i, ID: s.r.Candidates[i].ID, Rank: rank, Objective: "priority", Value: s.r.Candidates[i].Score, Closest: -1, Distance: 2}
-	if len(s.spaces) > 0 {
-		p.Distance = s.spaces[0].distance[k]
-		p.Closest = s.spaces[0].closest[k] // which pick; greedy makes it a candidate
-	}
-	if len(s.r.Objectives) == 0 {
-		p.Reason = fmt.Sprintf("#%d by priority %.4g", rank, p.Value)
-		return p
-	}
-	var names, parts []string
-	for _, o := range s.r.Objectives {
-		names = append(names, o.Name)
-	}
-	p.Objective = strings.Join(names, " × ")
-	p.Value = s.gain(k)
-	for n := range s.r.Objectives {
-		o := &s.r.Objectives[n]
-		value, part := s.part(o, k)
-		parts = append(parts, part)
-		if s.lone != nil {
-			p.Value = value
+// measureAll measures every candidate against every pick.
+func (s *selection) measureAll(ctx context.Context) error {
+	for _, g := range s.groups {
+		at := make([]int32, len(g.heap))
+		for n, b := range g.heap {
+			at[n] = b.at
 		}
-	}
-	switch {
-	case s.lone == nil:
-		p.Reason = fmt.Sprintf("#%d by %s", rank, strings.Join(parts, " × "))
-	case s.lone.Seed != nil:
-		p.Reason = fmt.Sprintf("#%d at random", rank)
-	case s.lone.Values != nil:
-		p.Reason = fmt.Sprintf("#%d by %s", rank, parts[0])
-	case p.Distance >= 2 && p.Closest < 0:
-		p.Reason = fmt.Sprintf("#%d: the best to start from", rank)
-	default:
-		p.Reason = fmt.Sprintf("#%d farthest from picked: %.2f", rank, p.Distance)
-	}
-	return p
-}
-
-// part is an objective's value of position k, and how a reason states it.
-func (s *selection) part(o *Objective, k int) (float64, string) {
-	i := s.left[k]
-	switch {
-	case o.Seed != nil:
-		v := o.order(s.r.Candidates, []int{i})[0]
-		return v, "random"
-	case o.Values != nil:
-		return o.Values[i], fmt.Sprintf("%s %.2f", o.Name, o.Values[i])
-	}
-	for _, sp := range s.spaces {
-		if sp.o == o {
-			return sp.distance[k], fmt.Sprintf("%s %.2f", o.Name, sp.distance[k])
-		}
-	}
-	return 0, o.Name
-}
-
-// bound is an upper bound of a position's gain.
-type bound struct {
-	gain float64
-	at   int
-}
-
-func (a bound) before(b bound) bool {
-	return a.gain > b.gain || a.gain == b.gain && a.at < b.at
-}
-
-// gainHeap has the largest gain first.
-type gainHeap []bound
-
-func (h *gainHeap) push(x bound) {
-	*h = append(*h, x)
-	s := *h
-	for i := len(s) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !s[i].before(s[up]) {
-			break
-		}
-		s[i], s[up] = s[up], s[i]
-		i = up
-	}
-}
-
-func (h *gainHeap) pop() bound {
-	s := *h
-	top := s[0]
-	last := len(s) - 1
-	s[0] = s[last]
-	s = s[:last]
-	*h = s
-	for i := 0; ; {
-		first := i
-		for c := 2*i + 1; c <= 2*i+2 && c < last; c++ {
-			if s[c].before(s[first]) {
-				first = c
+		for slices.ContainsFunc(at, func(k int32) bool { return !s.fresh(int(k)) }) {
+			g.heap = g.heap[:0]
+			if err := s.back(ctx, g, at, func(b bound) { g.heap = append(g.heap, b) }); err != nil {
+				return err
+			}
+			at = at[:0]
+			for _, b := range g.heap {
+				at = append(at, b.at)
 			}
 		}
-		if first == i {
-			return top
-		}
-		s[i], s[first] = s[first], s[i]
-		i = first
+		g.heap.order()
 	}
+	return nil
 }

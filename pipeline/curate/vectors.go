@@ -10,32 +10,73 @@ import (
 	"winnow/pipeline/vec"
 )
 
-// Vectors are rows of one embedding, of any length but zero.
+// Vectors are rows of one embedding, of any length but zero. A row of zeros,
+// or with a number that is none, is at distance 1 of everything.
 type Vectors struct {
 	Name string    // of the embedding
 	Dim  int       // numbers a row
 	Data []float32 // rows × Dim
+	// Compact is Data in half the memory, and instead of it; AppendCompact fills
+	// it. Every row is scaled so that its largest number is ±32767, and rounded:
+	// a cosine moves by less than 1e-5 as a rule, by √Dim/32767 at most. Products
+	// of such rows are whole numbers and exact.
+	Compact []int16
 	// Rows gives the row of every candidate, -1 for one without a vector. Nil
 	// means that candidate i has row i.
 	Rows []int
 }
 
 // Len is the number of rows.
-func (v *Vectors) Len() int { return len(v.Data) / v.Dim }
+func (v *Vectors) Len() int { return (len(v.Data) + len(v.Compact)) / v.Dim }
+
+// AppendCompact adds a row of Dim numbers to Compact.
+func (v *Vectors) AppendCompact(row []float32) {
+	top := 0.0
+	for _, x := range row[:v.Dim] {
+		top = max(top, math.Abs(float64(x))) // NaN stays
+	}
+	if !(top > 0 && top <= math.MaxFloat32) {
+		v.Compact = append(v.Compact, make([]int16, v.Dim)...)
+		return
+	}
+	for _, x := range row {
+		v.Compact = append(v.Compact, int16(math.RoundToEven(float64(x)/top*32767)))
+	}
+}
 
 func (v *Vectors) check(candidates int) error {
 	switch {
 	case v == nil:
 		return fmt.Errorf("no vectors are given")
-	case v.Dim <= 0 || len(v.Data)%v.Dim != 0:
-		return fmt.Errorf("embedding %s: %d numbers are no rows of %d", v.Name, len(v.Data), v.Dim)
-	case v.Rows == nil && v.Len() != candidates, v.Rows != nil && len(v.Rows) != candidates:
+	case len(v.Data) > 0 && len(v.Compact) > 0:
+		return fmt.Errorf("embedding %s: vectors are given both as they are and compact", v.Name)
+	case v.Dim <= 0 || (len(v.Data)+len(v.Compact))%v.Dim != 0:
+		return fmt.Errorf("embedding %s: %d numbers are no rows of %d", v.Name, len(v.Data)+len(v.Compact), v.Dim)
+	}
+	return v.checkRows(candidates)
+}
+
+func (v *Vectors) checkRows(candidates int) error {
+	if v.Rows == nil && v.Len() != candidates || v.Rows != nil && len(v.Rows) != candidates {
 		return fmt.Errorf("embedding %s: rows for %d candidates, want %d", v.Name, max(len(v.Rows), v.Len()), candidates)
 	}
 	for i, r := range v.Rows {
 		if r < -1 || r >= v.Len() {
 			return fmt.Errorf("embedding %s: candidate %d has row %d of %d", v.Name, i, r, v.Len())
 		}
+	}
+	return nil
+}
+
+// comparable says what is wrong with other rows, if any, beside v.
+func (v *Vectors) comparable(other *Vectors, what string) error {
+	switch {
+	case other == nil:
+		return nil
+	case other.Dim != v.Dim || (len(other.Data)+len(other.Compact))%other.Dim != 0:
+		return fmt.Errorf("%s have %d dimensions, the candidates' have %d", what, other.Dim, v.Dim)
+	case len(other.Data) > 0 && len(other.Compact) > 0:
+		return fmt.Errorf("%s are given both as they are and compact", what)
 	}
 	return nil
 }
@@ -48,46 +89,33 @@ func (v *Vectors) row(candidate int) int {
 	return v.Rows[candidate]
 }
 
+// at is a row of Data.
 func (v *Vectors) at(row int) []float32 { return v.Data[row*v.Dim : (row+1)*v.Dim] }
 
-// block is a growing set of rows, copied so that BLAS can read them in one go.
-type block struct {
-	dim     int
-	data    []float32
-	norms   []float64 // squared lengths
-	inverse []float64 // 1/length, 0 for a zero row
-}
+// whole is a row of Compact.
+func (v *Vectors) whole(row int) []int16 { return v.Compact[row*v.Dim : (row+1)*v.Dim] }
 
-func (b *block) len() int { return len(b.norms) }
-
-func (b *block) add(row []float32) {
-	b.data = append(b.data, row...)
-	n2 := dot(row, row)
-	b.norms = append(b.norms, n2)
-	inv := 0.0
-	if n2 > 0 {
-		inv = 1 / math.Sqrt(n2)
+// floats is a row as floating-point numbers, which hold either exactly.
+func (v *Vectors) floats(row int) []float32 {
+	if v.Compact == nil {
+		return v.at(row)
 	}
-	b.inverse = append(b.inverse, inv)
-}
-
-// copyRow adds row i of another block.
-func (b *block) copyRow(from *block, i int) {
-	b.data = append(b.data, from.row(i)...)
-	b.norms = append(b.norms, from.norms[i])
-	b.inverse = append(b.inverse, from.inverse[i])
-}
-
-func (b *block) row(i int) []float32 { return b.data[i*b.dim : (i+1)*b.dim] }
-
-// distance is the cosine distance of two rows of blocks, in [0, 2]; exactly 0
-// for equal rows. A zero row is at distance 1 of everything.
-func distance(a *block, i int, b *block, j int) float64 {
-	n := math.Sqrt(a.norms[i] * b.norms[j])
-	if !(n > 0) {
-		return 1
+	out := make([]float32, v.Dim)
+	for i, x := range v.whole(row) {
+		out[i] = float32(x)
 	}
-	return min(max(1-dot(a.row(i), b.row(j))/n, 0), 2)
+	return out
+}
+
+// product of row i with row j of w, exact or in a fixed order.
+func (v *Vectors) product(i int, w *Vectors, j int) float64 {
+	switch {
+	case v.Compact == nil && w.Compact == nil:
+		return dot(v.at(i), w.at(j))
+	case v.Compact != nil && w.Compact != nil:
+		return dotWhole(v.whole(i), w.whole(j))
+	}
+	return dot(v.floats(i), w.floats(j))
 }
 
 // dot is the product in double precision. The conversions keep the compiler
@@ -108,6 +136,117 @@ func dot(a, b []float32) float64 {
 	return (s0 + s1) + (s2 + s3)
 }
 
+// dotWhole is the product of whole numbers: exact up to 2^23 dimensions.
+func dotWhole(a, b []int16) float64 {
+	b = b[:len(a)]
+	var s0, s1 int64
+	i := 0
+	for ; i+2 <= len(a); i += 2 {
+		s0 += int64(int32(a[i]) * int32(b[i]))
+		s1 += int64(int32(a[i+1]) * int32(b[i+1]))
+	}
+	if i < len(a) {
+		s0 += int64(int32(a[i]) * int32(b[i]))
+	}
+	return float64(s0 + s1)
+}
+
+// list is a growing choice of rows.
+type list struct {
+	v     *Vectors
+	then  *Vectors  // what rows are from after change; nil before
+	from  int       // the first row of then
+	at    []int32   // row numbers
+	norms []float64 // squared lengths; 0 for a row that has no direction
+	// units are the rows scaled to length 1, for BLAS, where they are kept;
+	// elsewhere they are made when they are needed.
+	units []float32
+	keep  bool
+}
+
+func (l *list) len() int { return len(l.at) }
+
+// row is row i: the vectors that it is from, and its number there.
+func (l *list) row(i int) (*Vectors, int) {
+	if l.then != nil && i >= l.from {
+		return l.then, int(l.at[i])
+	}
+	return l.v, int(l.at[i])
+}
+
+// change makes the rows added from now on those of other vectors.
+func (l *list) change(to *Vectors) { l.then, l.from = to, l.len() }
+
+func (l *list) add(row int) {
+	n2 := l.v.product(row, l.v, row)
+	if !(n2 > 0) || math.IsInf(n2, 0) {
+		n2 = 0
+	}
+	l.addKnown(row, n2)
+}
+
+// addKnown adds a row whose squared length is known.
+func (l *list) addKnown(row int, n2 float64) {
+	l.at = append(l.at, int32(row))
+	l.norms = append(l.norms, n2)
+	if l.keep {
+		n := len(l.units)
+		l.units = append(l.units, make([]float32, l.v.Dim)...)
+		l.unit(l.len()-1, l.units[n:])
+	}
+}
+
+// copyRow adds row i of another list of the same vectors.
+func (l *list) copyRow(from *list, i int) { l.addKnown(int(from.at[i]), from.norms[i]) }
+
+// unit writes row i, scaled to length 1, or zeros.
+func (l *list) unit(i int, out []float32) {
+	if l.norms[i] == 0 {
+		clear(out)
+		return
+	}
+	inv := 1 / math.Sqrt(l.norms[i])
+	v, row := l.row(i)
+	if v.Compact == nil {
+		for j, x := range v.at(row) {
+			out[j] = float32(float64(x) * inv)
+		}
+		return
+	}
+	inv32 := float32(inv)
+	for j, x := range v.whole(row) {
+		out[j] = float32(x) * inv32
+	}
+}
+
+// block is rows [lo, lo+n) scaled to length 1, in room where they are not kept.
+func (l *list) block(lo, n int, room *[]float32) []float32 {
+	d := l.v.Dim
+	if l.keep {
+		return l.units[lo*d : (lo+n)*d]
+	}
+	if cap(*room) < n*d {
+		*room = make([]float32, n*d)
+	}
+	out := (*room)[:n*d]
+	for i := range n {
+		l.unit(lo+i, out[i*d:(i+1)*d])
+	}
+	return out
+}
+
+// distance is the cosine distance of two rows, in [0, 2]; exactly 0 for equal
+// rows. A row without a direction is at distance 1 of everything.
+func distance(a *list, i int, b *list, j int) float64 {
+	n := math.Sqrt(a.norms[i] * b.norms[j])
+	if !(n > 0) {
+		return 1
+	}
+	v, row := a.row(i)
+	w, to := b.row(j)
+	return min(max(1-v.product(row, w, to)/n, 0), 2)
+}
+
 // slack bounds by how much a cosine of single precision may be off.
 func slack(dim int) float64 { return 2e-5 + 1.2e-7*float64(dim) }
 
@@ -117,29 +256,26 @@ const (
 )
 
 // cosines calls fn with the single-precision cosines of tiles of rows with
-// set[from:], each tile once, from several goroutines. A tile of rows is
+// set[from:to], each tile once, from several goroutines. A tile of rows is
 // handled by one goroutine, its tiles of set in order.
-func cosines(ctx context.Context, rows, set *block, from int, fn func(lo, n, setLo, setN int, c []float32)) error {
+func cosines(ctx context.Context, rows, set *list, from, to int, fn func(lo, n, setLo, setN int, c []float32)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers())
-	for lo := 0; lo < rows.len(); lo += tileRows {
+	step := min(tileRows, max((rows.len()+workers()-1)/workers(), 16))
+	for lo := 0; lo < rows.len(); lo += step {
 		g.Go(func() error {
-			n := min(tileRows, rows.len()-lo)
-			c := make([]float32, n*min(tileSet, set.len()-from))
-			for setLo := from; setLo < set.len(); setLo += tileSet {
+			n := min(step, rows.len()-lo)
+			c := make([]float32, n*min(tileSet, to-from))
+			var roomA, roomB []float32
+			a := rows.block(lo, n, &roomA)
+			for setLo := from; setLo < to; setLo += tileSet {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				setN := min(tileSet, set.len()-setLo)
-				tile := c[:n*setN]
-				vec.MulABT(n, setN, rows.dim, rows.data[lo*rows.dim:(lo+n)*rows.dim], set.data[setLo*rows.dim:(setLo+setN)*rows.dim], tile)
-				for i := range n {
-					inv := rows.inverse[lo+i]
-					for j := range setN {
-						tile[i*setN+j] = float32(float64(tile[i*setN+j]) * inv * set.inverse[setLo+j])
-					}
-				}
-				fn(lo, n, setLo, setN, tile)
+				setN := min(tileSet, to-setLo)
+				b := set.block(setLo, setN, &roomB)
+				vec.MulABT(n, setN, rows.v.Dim, a, b, c[:n*setN])
+				fn(lo, n, setLo, setN, c[:n*setN])
 			}
 			return nil
 		})
@@ -148,15 +284,15 @@ func cosines(ctx context.Context, rows, set *block, from int, fn func(lo, n, set
 }
 
 // closest lowers best[i] to the distance of row i to the closest row of
-// set[from:], and sets which[i] to that row, where it is closer than best[i].
+// set[from:to], and sets which[i] to that row, where it is closer than best[i].
 // Of rows at the same distance the first counts.
-func closest(ctx context.Context, rows, set *block, from int, best []float64, which []int) error {
-	if from >= set.len() {
+func closest(ctx context.Context, rows, set *list, from, to int, best []float64, which []int32) error {
+	if from >= to {
 		return ctx.Err()
 	}
-	room := slack(rows.dim)
+	room := slack(rows.v.Dim)
 	type near struct {
-		j int
+		j int32
 		c float32
 	}
 	lists := make([][]near, rows.len()) // rows of set that may be the closest
@@ -164,29 +300,41 @@ func closest(ctx context.Context, rows, set *block, from int, best []float64, wh
 	for i := range tops {
 		tops[i] = 1 - best[i] - room
 	}
-	err := cosines(ctx, rows, set, from, func(lo, n, setLo, setN int, c []float32) {
+	return cosines(ctx, rows, set, from, to, func(lo, n, setLo, setN int, c []float32) {
 		for i := range n {
+			top := float32(tops[lo+i] - 2*room) // rounded, and room to spare
 			for j, x := range c[i*setN : (i+1)*setN] {
+				if x < top {
+					continue
+				}
 				if x := float64(x); x+room >= tops[lo+i] {
 					tops[lo+i] = max(tops[lo+i], x-room)
-					lists[lo+i] = append(lists[lo+i], near{setLo + j, float32(x)})
+					lists[lo+i] = append(lists[lo+i], near{int32(setLo + j), float32(x)})
 				}
 			}
-			if setLo+setN < set.len() {
+			if setLo+setN < to {
 				continue
 			}
 			for _, m := range lists[lo+i] { // the row's last tile: decide
 				if float64(m.c)+room < tops[lo+i] {
 					continue
 				}
-				if d := distance(rows, lo+i, set, m.j); d < best[lo+i] {
+				if d := distance(rows, lo+i, set, int(m.j)); d < best[lo+i] {
 					best[lo+i], which[lo+i] = d, m.j
 				}
 			}
 			lists[lo+i] = nil
 		}
 	})
-	return err
+}
+
+// all lists all rows of v.
+func (v *Vectors) all() *list {
+	l := &list{v: v}
+	for i := range v.Len() {
+		l.add(i)
+	}
+	return l
 }
 
 // Nearest finds the row of set closest to each row of rows: its number and
@@ -198,17 +346,13 @@ func Nearest(ctx context.Context, rows, set *Vectors) (which []int, distances []
 	}
 	n := rows.Len()
 	which, distances = make([]int, n), make([]float64, n)
-	a, b := &block{dim: rows.Dim}, &block{dim: set.Dim}
+	at := make([]int32, n)
 	for i := range n {
-		which[i], distances[i] = -1, math.Nextafter(2, 3)
-		a.add(rows.at(i))
+		at[i], distances[i] = -1, math.Nextafter(2, 3)
 	}
-	for i := range set.Len() {
-		b.add(set.at(i))
-	}
-	err = closest(ctx, a, b, 0, distances, which)
+	err = closest(ctx, rows.all(), set.all(), 0, set.Len(), distances, at)
 	for i := range distances {
-		distances[i] = min(distances[i], 2)
+		distances[i], which[i] = min(distances[i], 2), int(at[i])
 	}
 	return which, distances, err
 }
