@@ -98,7 +98,8 @@ func (d *decoder) threshold(n ast.Node, path string) function.Threshold {
 			set = append(set, function.Threshold{Rule: function.RuleTop, Value: float64(*r.Top)})
 		}
 		if r.Precision != nil {
-			set = append(set, function.Threshold{Rule: function.RulePrecision, Value: *r.Precision})
+			p := r.Precision
+			set = append(set, function.Threshold{Rule: function.RulePrecision, Value: p.AtLeast, Label: p.Label, Otherwise: p.Otherwise})
 		}
 		if len(set) == 1 {
 			return set[0]

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/goccy/go-yaml/ast"
 	"github.com/invopop/jsonschema"
 
 	"winnow/pipeline/function"
@@ -101,9 +102,59 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 
 // thresholdRule is the long form of a threshold: exactly one of its fields is set.
 type thresholdRule struct {
-	Percentile *float64 `json:"percentile,omitempty" jsonschema:"minimum=0,maximum=100,example=99.5" jsonschema_description:"So many percent of the rows lie below it."`
-	Top        *int64   `json:"top,omitempty" jsonschema:"minimum=1,maximum=9007199254740991,example=500" jsonschema_description:"So many rows match."`
-	Precision  *float64 `json:"precision,omitempty" jsonschema:"exclusiveMinimum=0,maximum=1,example=0.9" jsonschema_description:"The lowest threshold that the labels show to be so precise."`
+	Percentile *float64       `json:"percentile,omitempty" jsonschema:"minimum=0,maximum=100,example=99.5" jsonschema_description:"So many percent of the rows lie below it."`
+	Top        *int64         `json:"top,omitempty" jsonschema:"minimum=1,maximum=9007199254740991,example=500" jsonschema_description:"So many rows match."`
+	Precision  *precisionRule `json:"precision,omitempty"`
+}
+
+// precisionRule is a threshold by labels: a number, or a mapping.
+type precisionRule struct {
+	AtLeast   float64             `json:"at_least" jsonschema:"required,exclusiveMinimum=0,maximum=1,example=0.9" jsonschema_description:"The share of right rows among those that match."`
+	Label     string              `json:"label,omitempty" jsonschema:"minLength=1,example=apple" jsonschema_description:"The label of right rows. Default: the function's name."`
+	Otherwise *function.Threshold `json:"otherwise,omitempty" jsonschema_description:"The threshold while the labels show none that is so precise. Without it that is an error."`
+}
+
+// precisionSchema is the long form.
+var precisionSchema = sync.OnceValue(func() *jsonschema.Schema {
+	type plain precisionRule // without its JSONSchema method
+	s := reflectSchema(&plain{}, func(t reflect.Type) *jsonschema.Schema {
+		if t != reflect.TypeFor[function.Threshold]() {
+			return nil
+		}
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+			{Type: "string", Const: "auto"}, {Type: "number"},
+			onlyOne("percentile", "number"), onlyOne("top", "integer"),
+		}}
+	})
+	s.Version = ""
+	return s
+})
+
+// onlyOne is an object of one key.
+func onlyOne(key, kind string) *jsonschema.Schema {
+	props := jsonschema.NewProperties()
+	props.Set(key, &jsonschema.Schema{Type: kind})
+	return &jsonschema.Schema{Type: "object", Properties: props, AdditionalProperties: jsonschema.FalseSchema, Required: []string{key}}
+}
+
+// JSONSchema describes both forms.
+func (precisionRule) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		OneOf:       []*jsonschema.Schema{{Type: "number", ExclusiveMinimum: "0", Maximum: "1", Examples: []any{0.9}}, precisionSchema()},
+		Description: "The lowest threshold that the labels show to be so precise. It rests on at least 10 labels.",
+	}
+}
+
+func (r *precisionRule) decodeNode(d *decoder, n ast.Node, path string) {
+	switch d.untag(n).(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		d.mapping(n, precisionSchema(), reflect.ValueOf(r).Elem(), path)
+		if o := r.Otherwise; o != nil && o.Is(function.RulePrecision) {
+			d.problem(child(path, "otherwise"), d.marks.find(child(path, "otherwise")), "the threshold otherwise is by precision again", "write auto, a number, {percentile: 99.5} or {top: 500}")
+		}
+	default:
+		d.number(n, prop(precisionSchema(), "at_least"), reflect.ValueOf(&r.AtLeast).Elem(), path)
+	}
 }
 
 // JSONSchemaExtend demands exactly one rule.

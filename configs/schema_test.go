@@ -206,6 +206,7 @@ func TestSchemaRefuses(t *testing.T) {
 	const threshold = "{percentile: 99.5}"
 	for _, c := range []struct{ from, to string }{
 		{"combine: lda", "combine: average"}, {threshold, "automatic"}, {threshold, "{percentile: 101}"}, {threshold, "{top: 1, precision: 0.5}"},
+		{threshold, "{precision: {label: apple}}"}, {threshold, "{precision: {at_least: 0.9, otherwise: {precision: 0.5}}}"},
 		{threshold, "{}"}, {threshold, "{top: 0}"}, {"{asset: fruit-0012}", "{asset: a, text: b}"}, {"{asset: fruit-0012}", "{weight: 1}"}, {"weight: 2", "weight: 0"},
 		{"name: ripe_apples", "name: ripe-apples"}, {"embedding: image\n", ""},
 	} {
@@ -213,7 +214,8 @@ func TestSchemaRefuses(t *testing.T) {
 			t.Errorf("the schema takes %q for %q", c.to, c.from)
 		}
 	}
-	for _, good := range []string{threshold, "auto", "0.5", "3", "{top: 500}", "{precision: 0.9}"} {
+	for _, good := range []string{threshold, "auto", "0.5", "3", "{top: 500}", "{precision: 0.9}",
+		"{precision: {at_least: 0.9}}", "{precision: {at_least: 0.9, label: apple, otherwise: auto}}", "{precision: {at_least: 1, otherwise: {top: 5}}}"} {
 		if err := fn.Validate(plain(t, []byte(strings.Replace(goodFunction, threshold, good, 1)))); err != nil {
 			t.Errorf("threshold %s: %v", good, err)
 		}

@@ -9,7 +9,6 @@ import (
 
 	"winnow/configs"
 	"winnow/io/query"
-	"winnow/jobs/curate"
 	"winnow/jobs/internal/workspace"
 	"winnow/jobs/score"
 	"winnow/pipeline"
@@ -193,24 +192,21 @@ func (s *scored) side(ctx context.Context, f *configs.Function) (*Side, error) {
 	if !s.has[f.Name] {
 		return nil, nil
 	}
-	t, err := curate.Threshold(ctx, s.db, f, query.Ident(s.table))
+	c, err := score.Threshold(ctx, s.db, f, query.Ident(s.table))
 	if err != nil {
 		return nil, err
 	}
-	out := &Side{}
-	if t < math.MaxFloat32 {
-		out.Threshold = &t
-	}
-	return out, s.db.Row(ctx, fmt.Sprintf("SELECT count(*), count(*) FILTER (%s >= %s) FROM %s", query.Ident(f.Name), curate.Number(t), query.Ident(s.table)), []any{&out.Rows, &out.Matches})
+	out := &Side{Threshold: c.Finite()}
+	return out, s.db.Row(ctx, fmt.Sprintf("SELECT count(*), count(*) FILTER (%s >= %s) FROM %s", query.Ident(f.Name), score.Number(c.Threshold), query.Ident(s.table)), []any{&out.Rows, &out.Matches})
 }
 
 // rows compares the rows that both sides have.
 func (c *Change) rows(ctx context.Context, before, after *scored) error {
 	cut := func(s *Side) string {
 		if s.Threshold == nil {
-			return curate.Number(math.MaxFloat32)
+			return score.Number(math.MaxFloat32)
 		}
-		return curate.Number(*s.Threshold)
+		return score.Number(*s.Threshold)
 	}
 	f, db := query.Ident(c.Name), before.db
 	c.Top = int(min(topRows, c.Before.Rows, c.After.Rows))

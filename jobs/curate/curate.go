@@ -13,6 +13,7 @@ import (
 	"winnow/io/manifest"
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/workspace"
+	"winnow/jobs/score"
 	"winnow/pipeline"
 	"winnow/pipeline/task"
 )
@@ -58,6 +59,8 @@ type Function struct {
 	Threshold *float64 `json:"threshold"` // nil where no row is left that it could let in
 	Rows      int64    `json:"rows"`
 	Matches   int64    `json:"matches"`
+
+	Labels *score.Labels `json:"labels,omitempty"` // that a threshold by precision rests on
 }
 
 // Result is what curate did.
@@ -153,7 +156,7 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	}
 	res := &Result{}
 	for _, f := range r.functions {
-		out := Function{f.Name, f.Embedding, string(f.How()), f.Definition.Threshold.String(), f.cut(), f.Rows, f.Matches}
+		out := Function{f.Name, f.Embedding, string(f.How()), f.Definition.Threshold.String(), f.Finite(), f.Rows, f.Matches, f.Labels}
 		res.Functions = append(res.Functions, out)
 	}
 	counter := w.App.Progress.Start("curate", "batches", int64(len(batches)))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 
 	"winnow/configs"
@@ -12,26 +11,16 @@ import (
 	"winnow/io/table"
 	"winnow/jobs/internal/workspace"
 	"winnow/jobs/score"
-	"winnow/pipeline"
 	"winnow/pipeline/function"
 )
 
 // scored is one function as `where:` sees it.
 type scored struct {
 	*configs.Function
+	score.Cut // the number that its rule came to
 	Version   string
-	Threshold float64 // the number that its rule came to
-	Rows      int64   // that have a score
+	Rows      int64 // that have a score
 	Matches   int64
-}
-
-// cut is the threshold for people and files; nil where nothing can match.
-func (f *scored) cut() *float64 {
-	if f.Threshold >= math.MaxFloat32 {
-		return nil
-	}
-	t := f.Threshold
-	return &t
 }
 
 // rows is the relation that batches are chosen from: the DuckDB view `rows` of
@@ -134,51 +123,19 @@ func scoresTable(embedding string) string { return query.Ident("scores_" + embed
 // thresholds turns every function's rule into a number over the scores of all
 // live rows.
 func (r *rows) thresholds(ctx context.Context) error {
-	for _, f := range r.functions {
-		if err := r.threshold(ctx, f); err != nil {
-			return err
-		}
+	fns := make([]*configs.Function, len(r.functions))
+	for i, f := range r.functions {
+		fns[i] = f.Function
 	}
-	return nil
+	from := func(f *configs.Function) string { return scoresTable(f.Embedding) }
+	return score.Thresholds(ctx, r.db, fns, from, func(i int, c score.Cut) error { return r.count(ctx, r.functions[i], c) })
 }
 
-func (r *rows) threshold(ctx context.Context, f *scored) (err error) {
-	col, from := query.Ident(f.Name), scoresTable(f.Embedding)
-	if f.Threshold, err = Threshold(ctx, r.db, f.Function, from); err != nil {
-		return err
-	}
-	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s", col, Number(f.Threshold), from), []any{&f.Rows, &f.Matches})
-}
-
-// Threshold turns a function's rule into a number: the least score that matches.
-// from is a DuckDB table with asset_id and the function's scores in a column of
-// its name; a rule of the top K needs the tables batched and labels beside it.
-func Threshold(ctx context.Context, db *query.DB, f *configs.Function, from string) (float64, error) {
-	t := f.Definition.Threshold
-	col := query.Ident(f.Name)
-	var x float64
-	var err error
-	switch {
-	case t.Is(function.RuleNumber):
-		x = t.Value
-	case t.Is(function.RuleTop):
-		// Rows that no batch can take any more do not use up the K places.
-		err = db.Row(ctx, fmt.Sprintf(`SELECT coalesce(min(x), 'infinity'::FLOAT) FROM (SELECT %s AS x FROM %s s
-			WHERE NOT EXISTS (FROM batched b WHERE b.asset_id = s.asset_id) AND NOT EXISTS (FROM labels l WHERE l.asset_id = s.asset_id)
-			ORDER BY x DESC LIMIT %d)`, col, from, int64(t.Value)), []any{&x})
-	case t.Is(function.RuleAuto), t.Is(function.RulePercentile):
-		var cut function.Cut
-		cut, err = t.Resolve(scores(ctx, db, col, from))
-		x = cut.Threshold
-	default:
-		return 0, &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: "threshold " + t.String() + " is not supported yet", Fix: "write auto, a number, {percentile: 99.5} or {top: 500}"}}}
-	}
-	if err != nil {
-		return 0, fmt.Errorf("threshold of function %s: %w", f.Name, err)
-	}
-	// Scores are float32: compare like with like. No score reaches the largest
-	// number, which stands for "nothing matches" and, unlike infinity, is SQL.
-	return float64(float32(min(x, math.MaxFloat32))), nil
+// count takes a function's threshold and counts what matches.
+func (r *rows) count(ctx context.Context, f *scored, c score.Cut) error {
+	f.Cut = c
+	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s",
+		query.Ident(f.Name), score.Number(f.Cut.Threshold), scoresTable(f.Embedding)), []any{&f.Rows, &f.Matches})
 }
 
 // taken takes in that a batch was recorded, so that the next one sees what a new
@@ -191,43 +148,19 @@ func (r *rows) taken(ctx context.Context) error {
 	r.tables[workspace.BatchedRoot] = snap.Version
 	set := []string{"batched = (asset_id IN (SELECT asset_id FROM batched))"}
 	for _, f := range r.functions {
-		if !f.Definition.Threshold.Is(function.RuleTop) {
+		if t := f.Definition.Threshold; !t.Is(function.RuleTop) && (t.Otherwise == nil || !t.Otherwise.Is(function.RuleTop)) {
 			continue
 		}
-		if err := r.threshold(ctx, f); err != nil {
-			return err
-		}
-		set = append(set, fmt.Sprintf("%s = coalesce(%s >= %s, false)", query.Ident(f.Name+"_match"), query.Ident(f.Name), Number(f.Threshold)))
-	}
-	return r.db.Exec(ctx, "UPDATE rows SET "+strings.Join(set, ", "))
-}
-
-// scores streams one column of scores, in blocks.
-func scores(ctx context.Context, db *query.DB, col, from string) function.Scan {
-	return func(yield func([]float32) error) error {
-		buf := make([]float32, 0, 4096)
-		err := db.Each(ctx, fmt.Sprintf("SELECT %s FROM %s", col, from), func(scan func(...any) error) error {
-			var x float64
-			if err := scan(&x); err != nil {
-				return err
-			}
-			if buf = append(buf, float32(x)); len(buf) < cap(buf) {
-				return nil
-			}
-			err := yield(buf)
-			buf = buf[:0]
-			return err
-		})
+		c, err := score.Threshold(ctx, r.db, f.Function, scoresTable(f.Embedding))
 		if err != nil {
 			return err
 		}
-		return yield(buf)
+		if err := r.count(ctx, f, c); err != nil {
+			return err
+		}
+		set = append(set, fmt.Sprintf("%s = coalesce(%s >= %s, false)", query.Ident(f.Name+"_match"), query.Ident(f.Name), score.Number(f.Cut.Threshold)))
 	}
-}
-
-// Number is a score in SQL.
-func Number(x float64) string {
-	return fmt.Sprintf("%v::FLOAT", float32(x))
+	return r.db.Exec(ctx, "UPDATE rows SET "+strings.Join(set, ", "))
 }
 
 // view builds `rows`. Labels and predictions may be several an asset: label is
@@ -261,7 +194,7 @@ func (r *rows) view(ctx context.Context) error {
 			n := query.Ident(f.Name)
 			inner = append(inner, n, fmt.Sprintf("100 * percent_rank() OVER (ORDER BY %s) AS %s", n, query.Ident(f.Name+"_pct")))
 			s := query.Ident("s_" + e.Name)
-			add("%s.%s, coalesce(%s.%s >= %s, false) AS %s, %s.%s", s, n, s, n, Number(f.Threshold), query.Ident(f.Name+"_match"), s, query.Ident(f.Name+"_pct"))
+			add("%s.%s, coalesce(%s.%s >= %s, false) AS %s, %s.%s", s, n, s, n, score.Number(f.Cut.Threshold), query.Ident(f.Name+"_match"), s, query.Ident(f.Name+"_pct"))
 		}
 		joins = append(joins, fmt.Sprintf("LEFT JOIN (SELECT %s FROM %s) %s USING (asset_id)", strings.Join(inner, ", "), scoresTable(e.Name), query.Ident("s_"+e.Name)))
 	}

@@ -121,7 +121,11 @@ func (r *Result) functions(out io.Writer) {
 		if f.Threshold != nil {
 			at = fmt.Sprintf("at or above %.3g", *f.Threshold)
 		}
-		fmt.Fprintf(tw, "    %s\t%s on %s\t%d matches\t%s\t(%s)\n", f.Name, f.Combine, f.Embedding, f.Matches, at, f.Rule)
+		rule := f.Rule
+		if f.Labels != nil {
+			rule += ": " + f.Labels.String()
+		}
+		fmt.Fprintf(tw, "    %s\t%s on %s\t%d matches\t%s\t(%s)\n", f.Name, f.Combine, f.Embedding, f.Matches, at, rule)
 	}
 	tw.Flush()
 }

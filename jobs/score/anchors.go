@@ -73,7 +73,7 @@ func (a *Anchors) Check(ctx context.Context, fns []*configs.Function) error {
 	}
 	var faults pipeline.UsageError
 	for _, f := range fns {
-		for _, x := range all(f) {
+		for i, x := range all(f) {
 			if x.Asset == "" || a.hashes[f.Embedding][x.Asset] != "" {
 				continue
 			}
@@ -81,15 +81,23 @@ func (a *Anchors) Check(ctx context.Context, fns []*configs.Function) error {
 			if err != nil {
 				return err
 			}
-			faults.Problems = append(faults.Problems, pipeline.Problem{File: f.File,
-				What: fmt.Sprintf("function %s: anchor %q has no vector in embedding %s: %s", f.Name, x.Asset, f.Embedding, why),
-				Fix:  "name another asset, or mend this one and run winnow embed --retry-rejected"})
+			faults.Problems = append(faults.Problems, f.Problem(where(f, i),
+				fmt.Sprintf("function %s: anchor %q has no vector in embedding %s: %s", f.Name, x.Asset, f.Embedding, why),
+				"name another asset, or mend this one and run winnow embed --retry-rejected"))
 		}
 	}
 	if len(faults.Problems) > 0 {
 		return &faults
 	}
 	return nil
+}
+
+// where is the place of the i-th of all anchors in the function's file.
+func where(f *configs.Function, i int) string {
+	if n := len(f.Anchors.Positive); i >= n {
+		return fmt.Sprintf("$.anchors.negative[%d]", i-n)
+	}
+	return fmt.Sprintf("$.anchors.positive[%d]", i)
 }
 
 func all(f *configs.Function) []function.Anchor {

@@ -69,6 +69,9 @@ func (*Stage) Name() string { return "score" }
 
 // Plan fits what must be fitted and lists the score files to write.
 func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
+	if err := CheckNames(ctx, s.W); err != nil {
+		return nil, err
+	}
 	var f facts
 	var tasks []task.Task
 	byEmbedding := map[string][]*configs.Function{}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 )
 
 // Scan calls yield with all scores of a function, in parts. It can be called
@@ -133,48 +132,39 @@ func AutoThreshold(h *Histogram) float64 {
 	return threshold
 }
 
+// LeastLabels is how many labeled rows a threshold by precision rests on at the
+// least: positives among all labeled rows, and rows at or above the threshold.
+const LeastLabels = 10
+
 // PrecisionCut is the lowest threshold at which, of the labeled rows that
 // match, at least the share precision is positive. scores and positive belong
-// to the labeled rows; Matches and N count them. No such threshold is an error
-// that says what can be reached.
-func PrecisionCut(scores []float32, positive []bool, precision float64) (Cut, error) {
-	if len(scores) != len(positive) {
-		return Cut{}, fmt.Errorf("%d scores and %d labels", len(scores), len(positive))
+// to the labeled rows; Matches and N count them. Thresholds that fewer than
+// least labeled rows reach are passed over: one right row of one would be a
+// precision of 1. No such threshold is an error that says what can be reached.
+func PrecisionCut(scores []float32, positive []bool, precision float64, least int) (Cut, error) {
+	curve, err := NewCurve(scores, positive)
+	if err != nil {
+		return Cut{}, err
 	}
-	var at []int
-	for i, x := range scores {
-		if finite(x) {
-			at = append(at, i)
-		}
+	c := Cut{Threshold: noMatch, N: curve.Labeled}
+	if curve.Positive < int64(least) {
+		return c, fmt.Errorf("%d of %d labeled rows are positive, and at least %d must be", curve.Positive, curve.Labeled, least)
 	}
-	slices.SortFunc(at, func(i, j int) int {
-		switch {
-		case scores[i] > scores[j]:
-			return -1
-		case scores[i] < scores[j]:
-			return 1
+	best, bestAt := 0.0, 0.0
+	for _, p := range curve.Points {
+		if p.Matches < int64(least) {
+			continue
 		}
-		return 0
-	})
-	c := Cut{Threshold: noMatch, N: int64(len(at))}
-	hits, best, bestAt := 0, 0.0, 0.0
-	for n, i := range at {
-		if positive[i] {
-			hits++
+		share := float64(p.Hits) / float64(p.Matches)
+		if share >= precision {
+			c.Threshold, c.Matches = p.Threshold, p.Matches
 		}
-		if n+1 < len(at) && scores[at[n+1]] == scores[i] {
-			continue // a threshold cannot part equal scores
-		}
-		p := float64(hits) / float64(n+1)
-		if p >= precision {
-			c.Threshold, c.Matches = float64(scores[i]), int64(n+1)
-		}
-		if p > best {
-			best, bestAt = p, float64(scores[i])
+		if share > best {
+			best, bestAt = share, p.Threshold
 		}
 	}
 	if c.Matches == 0 {
-		return c, fmt.Errorf("no threshold reaches a precision of %v on %d labeled rows; %.3g at %.4g is the best", precision, len(at), best, bestAt)
+		return c, fmt.Errorf("no threshold reaches a precision of %v on %d labeled rows; %.3g at %.4g is the best that at least %d rows show", precision, c.N, best, bestAt, least)
 	}
 	return c, nil
 }

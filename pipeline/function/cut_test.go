@@ -55,10 +55,10 @@ func TestResolveEqualsSorting(t *testing.T) {
 			n := len(sorted)
 			kth := map[Threshold]int{}
 			for _, k := range []int{1, 2, 3, 7, 100, 2999, 5000, 1 << 40} {
-				kth[Threshold{RuleTop, float64(k)}] = min(k, n)
+				kth[Threshold{Rule: RuleTop, Value: float64(k)}] = min(k, n)
 			}
 			for p, share := range map[float64]float64{0: 1, 50: 0.5, 90: 0.1, 99.5: 0.005, 99.9: 0.001, 100: 0} {
-				kth[Threshold{RulePercentile, p}] = max(int(math.Ceil(float64(n)*share-1e-6)), 1)
+				kth[Threshold{Rule: RulePercentile, Value: p}] = max(int(math.Ceil(float64(n)*share-1e-6)), 1)
 			}
 			withBad := slices.Concat(bad, scores, bad)
 			for th, k := range kth {
@@ -74,7 +74,7 @@ func TestResolveEqualsSorting(t *testing.T) {
 					t.Errorf("%s: %+v, %v; want %v with %d of %d", th, c, err, want, matches, n)
 				}
 			}
-			c, err := Threshold{RuleNumber, 0.25}.Resolve(scanOf(withBad, 700))
+			c, err := Threshold{Rule: RuleNumber, Value: 0.25}.Resolve(scanOf(withBad, 700))
 			if want := slices.IndexFunc(sorted, func(x float32) bool { return x < 0.25 }); err != nil || (want >= 0 && c.Matches != int64(want)) || c.Threshold != 0.25 {
 				t.Errorf("number: %+v, %v; want %d matches", c, err, want)
 			}
@@ -204,7 +204,7 @@ func TestResolveErrors(t *testing.T) {
 			return yield([]float32{1, 2, 3})
 		}
 	}
-	top := Threshold{RuleTop, 2}
+	top := Threshold{Rule: RuleTop, Value: 2}
 	for _, at := range []int{1, 2} {
 		if _, err := top.Resolve(fails(at)); !errors.Is(err, broken) {
 			t.Errorf("scan %d fails: %v", at, err)
@@ -217,10 +217,10 @@ func TestResolveErrors(t *testing.T) {
 	if _, err := top.Resolve(moving); err == nil {
 		t.Error("scores that change are not noticed")
 	}
-	if _, err := (Threshold{RulePrecision, 0.9}).Resolve(fails(0)); err == nil || !strings.Contains(err.Error(), "labels") {
+	if _, err := (Threshold{Rule: RulePrecision, Value: 0.9}).Resolve(fails(0)); err == nil || !strings.Contains(err.Error(), "labels") {
 		t.Errorf("precision: %v", err)
 	}
-	if _, err := (Threshold{RuleTop, 0}).Resolve(fails(0)); err == nil {
+	if _, err := (Threshold{Rule: RuleTop, Value: 0}).Resolve(fails(0)); err == nil {
 		t.Error("top 0 is accepted")
 	}
 }
@@ -232,19 +232,29 @@ func TestPrecisionCut(t *testing.T) {
 		precision, threshold float64
 		matches              int64
 	}{{1, 8, 2}, {0.9, 8, 2}, {0.66, 6, 6}, {0.6, 6, 6}, {0.5, 1, 7}} {
-		got, err := PrecisionCut(scores, yes, c.precision)
+		got, err := PrecisionCut(scores, yes, c.precision, 1)
 		if err != nil || got.Threshold != c.threshold || got.Matches != c.matches || got.N != 7 {
 			t.Errorf("precision %v: %+v, %v; want %v with %d", c.precision, got, err, c.threshold, c.matches)
 		}
 	}
-	if _, err := PrecisionCut([]float32{3, 2}, []bool{false, true}, 0.9); err == nil || !strings.Contains(err.Error(), "0.5 at 2 is the best") {
+	if _, err := PrecisionCut([]float32{3, 2}, []bool{false, true}, 0.9, 1); err == nil || !strings.Contains(err.Error(), "0.5 at 2 is the best") {
 		t.Errorf("out of reach: %v", err)
 	}
-	if _, err := PrecisionCut(nil, nil, 0.9); err == nil {
+	if _, err := PrecisionCut(nil, nil, 0.9, 1); err == nil {
 		t.Error("no labels give a threshold")
 	}
-	if _, err := PrecisionCut([]float32{1}, nil, 0.9); err == nil {
+	if _, err := PrecisionCut([]float32{1}, nil, 0.9, 1); err == nil {
 		t.Error("a score without a label is accepted")
+	}
+	// Few labels show nothing: neither few positives, nor a start that few reach.
+	if _, err := PrecisionCut(scores, yes, 0.5, 5); err == nil || !strings.Contains(err.Error(), "4 of 7 labeled rows are positive, and at least 5") {
+		t.Errorf("few positives: %v", err)
+	}
+	if got, err := PrecisionCut(scores, yes, 0.6, 3); err != nil || got.Threshold != 6 {
+		t.Errorf("a threshold for three: %+v, %v", got, err)
+	}
+	if _, err := PrecisionCut(scores, yes, 0.9, 3); err == nil || !strings.Contains(err.Error(), "0.667 at 7 is the best") {
+		t.Errorf("two of two count for three: %v", err)
 	}
 }
 

@@ -235,7 +235,7 @@ func CheckName(name string) (what, fix string) {
 }
 
 // ownColumns are the names that `where:` and the tables give other meanings.
-var ownColumns = words(`asset_id uri text caption version content_hash metadata source labeled batched label
+var ownColumns = words(`asset_id uri text caption media_type version content_hash metadata source labeled batched label
 	prediction confidence vector row x y cluster add`)
 
 // sqlWords are DuckDB's reserved words: unquoted, they cannot be columns.

@@ -26,7 +26,7 @@ threshold: {percentile: 99.5}
 		t.Fatal(err)
 	}
 	want := Definition{
-		Name: "ripe_apples", Embedding: "clip", Combine: Max, Threshold: Threshold{RulePercentile, 99.5},
+		Name: "ripe_apples", Embedding: "clip", Combine: Max, Threshold: Threshold{Rule: RulePercentile, Value: 99.5},
 		Anchors: Anchors{
 			Positive: []Anchor{{Asset: "fruit-0012"}, {Asset: "fruit-0340", Weight: 2}, {Text: "a ripe apple"}, {URI: "s3://b/ref.jpg"}, {Vector: "refs.npy"}},
 			Negative: []Anchor{{Asset: "ball-0007"}},
@@ -81,21 +81,25 @@ func TestThresholdYAML(t *testing.T) {
 		want Threshold
 		ok   bool
 	}{
-		{"auto", Threshold{RuleAuto, 0}, true},
-		{"2.5", Threshold{RuleNumber, 2.5}, true},
-		{"-3", Threshold{RuleNumber, -3}, true},
-		{"0", Threshold{RuleNumber, 0}, true},
-		{"1e6", Threshold{RuleNumber, 1e6}, true},
+		{"auto", Threshold{Rule: RuleAuto, Value: 0}, true},
+		{"2.5", Threshold{Rule: RuleNumber, Value: 2.5}, true},
+		{"-3", Threshold{Rule: RuleNumber, Value: -3}, true},
+		{"0", Threshold{Rule: RuleNumber, Value: 0}, true},
+		{"1e6", Threshold{Rule: RuleNumber, Value: 1e6}, true},
 		{"nan", Threshold{}, false},
-		{"{percentile: 0}", Threshold{RulePercentile, 0}, true},
-		{"{percentile: 100}", Threshold{RulePercentile, 100}, true},
+		{"{percentile: 0}", Threshold{Rule: RulePercentile, Value: 0}, true},
+		{"{percentile: 100}", Threshold{Rule: RulePercentile, Value: 100}, true},
 		{"{percentile: 100.1}", Threshold{}, false},
 		{"{percentile: -1}", Threshold{}, false},
-		{"{top: 500}", Threshold{RuleTop, 500}, true},
+		{"{top: 500}", Threshold{Rule: RuleTop, Value: 500}, true},
 		{"{top: 0}", Threshold{}, false},
 		{"{top: 2.5}", Threshold{}, false},
-		{"{precision: 0.9}", Threshold{RulePrecision, 0.9}, true},
-		{"{precision: 1}", Threshold{RulePrecision, 1}, true},
+		{"{precision: 0.9}", Threshold{Rule: RulePrecision, Value: 0.9}, true},
+		{"{precision: 1}", Threshold{Rule: RulePrecision, Value: 1}, true},
+		{"{precision: {at_least: 0.9, label: apple}}", Threshold{Rule: RulePrecision, Value: 0.9, Label: "apple"}, true},
+		{"{precision: {label: apple}}", Threshold{}, false},
+		{"{precision: {at_least: 0.9, of: apple}}", Threshold{}, false},
+		{"{precision: {at_least: 0.9, otherwise: {precision: 0.5}}}", Threshold{}, false},
 		{"{precision: 0}", Threshold{}, false},
 		{"{precision: 90}", Threshold{}, false},
 		{"{}", Threshold{}, false},
@@ -155,7 +159,7 @@ func TestValidate(t *testing.T) {
 	}{
 		{"nothing", Definition{}, []string{"$.name ", "$.embedding ", "$.anchors.positive "}},
 		{"combine", Definition{Name: "f", Embedding: "e", Anchors: ok, Combine: "best"}, []string{`$.combine combine is "best"`}},
-		{"threshold", Definition{Name: "f", Embedding: "e", Anchors: ok, Threshold: Threshold{"most", 1}}, []string{`$.threshold threshold "most"`}},
+		{"threshold", Definition{Name: "f", Embedding: "e", Anchors: ok, Threshold: Threshold{Rule: "most", Value: 1}}, []string{`$.threshold threshold "most"`}},
 		{"anchor kinds", Definition{Name: "f", Embedding: "e", Anchors: Anchors{Positive: []Anchor{{}, {Asset: "a", URI: "u"}, {Asset: "b", Weight: -2}}}},
 			[]string{"$.anchors.positive[0] ", "$.anchors.positive[1] ", "$.anchors.positive[2].weight "}},
 		{"twice", Definition{Name: "f", Embedding: "e", Anchors: Anchors{
@@ -196,6 +200,6 @@ func TestCheckName(t *testing.T) {
 }
 
 func ExampleThreshold() {
-	fmt.Println(Auto, Threshold{RuleNumber, 2.5}, Threshold{RuleTop, 500})
+	fmt.Println(Auto, Threshold{Rule: RuleNumber, Value: 2.5}, Threshold{Rule: RuleTop, Value: 500})
 	// Output: auto 2.5 top 500
 }

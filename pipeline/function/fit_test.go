@@ -343,7 +343,7 @@ func TestVersion(t *testing.T) {
 	add("lda", "", lda, pos, neg, st)
 	add("lda by its name", "lda", Definition{Name: "f", Combine: LDA}, pos, neg, st)
 	add("another name", "lda", Definition{Name: "g"}, pos, neg, st)
-	add("another threshold", "lda", Definition{Name: "f", Threshold: Threshold{RuleTop, 5}}, pos, neg, st)
+	add("another threshold", "lda", Definition{Name: "f", Threshold: Threshold{Rule: RuleTop, Value: 5}}, pos, neg, st)
 	add("weight 1", "lda", lda, with(func(p []Vector) { p[0].Weight = 1 }), neg, st)
 	add("another order", "lda", lda, with(func(p []Vector) { p[0], p[2] = p[2], p[0] }), neg, st)
 	add("vectors elsewhere", "lda", lda, with(func(p []Vector) { p[0].Values = nil }), neg, st)

@@ -26,6 +26,11 @@ const (
 type Threshold struct {
 	Rule  Rule
 	Value float64
+	// Label is the label that precision counts as right; "" is the function's name.
+	Label string
+	// Otherwise is the threshold while the labels show none that is so precise; nil
+	// makes that an error. It is never by precision itself.
+	Otherwise *Threshold
 }
 
 // Auto is the default threshold.
@@ -48,7 +53,14 @@ func (t Threshold) String() string {
 	case RuleNumber:
 		return fmt.Sprint(t.Value)
 	}
-	return fmt.Sprintf("%s %v", t.Rule, t.Value)
+	s := fmt.Sprintf("%s %v", t.Rule, t.Value)
+	if t.Label != "" {
+		s += " of label " + t.Label
+	}
+	if t.Otherwise != nil {
+		s += ", otherwise " + t.Otherwise.String()
+	}
+	return s
 }
 
 const thresholdForms = "write auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}"
@@ -71,6 +83,12 @@ func (t Threshold) check() (what, fix string) {
 	case RulePrecision:
 		ok = v > 0 && v <= 1
 		fix = "write a number above 0 and up to 1"
+		if o := t.Otherwise; ok && o != nil {
+			if o.Is(RulePrecision) {
+				return "the threshold otherwise is by precision again", "write auto, a number, {percentile: 99.5} or {top: 500}"
+			}
+			return o.check()
+		}
 	default:
 		return fmt.Sprintf("threshold %q is unknown", t.Rule), thresholdForms
 	}
@@ -113,6 +131,18 @@ func (t Threshold) plain() any {
 		return t.Value
 	case RuleTop:
 		return map[string]int64{"top": int64(t.Value)}
+	case RulePrecision:
+		if t.Label == "" && t.Otherwise == nil {
+			break
+		}
+		long := map[string]any{"at_least": t.Value}
+		if t.Label != "" {
+			long["label"] = t.Label
+		}
+		if t.Otherwise != nil {
+			long["otherwise"] = t.Otherwise.plain()
+		}
+		return map[string]any{"precision": long}
 	}
 	return map[string]float64{string(t.Rule): t.Value}
 }
@@ -130,7 +160,7 @@ func parseThreshold(v any) (Threshold, error) {
 
 func thresholdOf(v any) (Threshold, error) {
 	if n, ok := number(v); ok {
-		return Threshold{RuleNumber, n}, nil
+		return Threshold{Rule: RuleNumber, Value: n}, nil
 	}
 	switch v := v.(type) {
 	case nil:
@@ -146,15 +176,42 @@ func thresholdOf(v any) (Threshold, error) {
 		for k, x := range v {
 			switch r := Rule(k); r {
 			case RulePercentile, RuleTop, RulePrecision:
+				if long, ok := x.(map[string]any); ok && r == RulePrecision {
+					return longPrecision(long)
+				}
 				n, ok := number(x)
 				if !ok {
 					return Threshold{}, fmt.Errorf("threshold's %s is %v, not a number", k, x)
 				}
-				return Threshold{r, n}, nil
+				return Threshold{Rule: r, Value: n}, nil
 			}
 		}
 	}
 	return Threshold{}, fmt.Errorf("threshold %s is not understood; %s", strings.TrimSpace(fmt.Sprint(v)), thresholdForms)
+}
+
+// longPrecision reads {at_least: 0.9, label: apple, otherwise: auto}.
+func longPrecision(m map[string]any) (Threshold, error) {
+	t := Threshold{Rule: RulePrecision}
+	for k, x := range m {
+		var ok bool
+		switch k {
+		case "at_least":
+			t.Value, ok = number(x)
+		case "label":
+			t.Label, ok = x.(string)
+		case "otherwise":
+			o, err := thresholdOf(x)
+			if err != nil {
+				return t, err
+			}
+			t.Otherwise, ok = &o, true
+		}
+		if !ok {
+			return t, fmt.Errorf("threshold's precision has %s: %v, which is not understood; write {at_least: 0.9, label: apple, otherwise: auto}", k, x)
+		}
+	}
+	return t, nil
 }
 
 // number converts the number types that YAML and JSON decoders produce.
