@@ -29,7 +29,7 @@ func emitFiftyOne(ctx context.Context, b *batch) error {
 	t := &tool{folder: "fiftyone", file: "samples", ext: ".json", head: "{\"samples\": ", tail: "}\n", noNUL: true,
 		row: func(r *BatchRow) toolRow { return fiftyOneSample(b, r, names) },
 		help: map[string]string{
-			noPicture:     "FiftyOne has no texts without a file",
+			noPicture:     "a dataset of FiftyOne has one media type, here pictures",
 			unreadableURI: "the address has no file name",
 		},
 		notes: map[string]string{
@@ -47,7 +47,7 @@ func emitFiftyOne(ctx context.Context, b *batch) error {
 }
 
 func fiftyOneSample(b *batch, r *BatchRow, names map[string]string) toolRow {
-	if r.URI == "" {
+	if r.URI == "" || mediaKind(r) != "image" {
 		return leftOut(noPicture, "")
 	}
 	uri := b.uri(r)
@@ -61,7 +61,9 @@ func fiftyOneSample(b *batch, r *BatchRow, names map[string]string) toolRow {
 		file = uri
 		out.notes = append(out.notes, remoteFile)
 	}
-	o := object{{"filepath", file}, {"tags", []string{validUTF8(b.Info.Name)}}, {"asset_id", validUTF8(r.AssetID)}, {"rank", r.Rank}}
+	// Without the type FiftyOne guesses it from the end of the name, and refuses a
+	// dataset where it cannot.
+	o := object{{"filepath", file}, {"_media_type", "image"}, {"tags", []string{validUTF8(b.Info.Name)}}, {"asset_id", validUTF8(r.AssetID)}, {"rank", r.Rank}}
 	o.add("caption", r.Caption)
 	o.add("reason", r.Reason)
 	o.add("objective", r.Objective)

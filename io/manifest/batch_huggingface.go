@@ -1,12 +1,20 @@
 package manifest
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 )
 
-const oddName = "odd_name"
+const (
+	oddName = "odd_name"
+	// datasets learns the types of columns from the first 10 MiB of metadata.jsonl,
+	// and then refuses a column that had no value there.
+	huggingFaceFirst = 8 << 20
+)
 
 // emitHuggingFace writes huggingface/metadata.jsonl, the metadata of an image
 // folder of Hugging Face's datasets: file_name (relative to the folder, where the
@@ -23,17 +31,11 @@ func emitHuggingFace(ctx context.Context, b *batch) error {
 		taken["score_"+f.Name] = true
 	}
 	h := &huggingFace{b: b, places: p, names: b.fieldNames(taken, huggingFaceName)}
-	err = b.each(ctx, func(r *BatchRow) error {
-		if r.URI == "" {
-			h.texts = true
-		} else {
-			h.files = true
-		}
-		h.captions = h.captions || r.Caption != ""
-		return nil
-	})
-	if err != nil {
+	if err := h.look(ctx); err != nil {
 		return err
+	}
+	if len(h.late) > 0 {
+		b.warn(0, nil, "columns %s are text, empty where there is none: datasets takes no column whose values begin only after 10 MB", strings.Join(slices.Sorted(maps.Keys(h.late)), ", "))
 	}
 	if root := p.root(); root != "" {
 		b.warn(0, nil, "file_name is relative to %s: put the pictures beside metadata.jsonl, in the same folders", root)
@@ -51,7 +53,55 @@ type huggingFace struct {
 	b                      *batch
 	places                 *whereabouts
 	names                  map[string]string
-	texts, files, captions bool // whether the batch has any
+	texts, files, captions bool            // whether the batch has any
+	late                   map[string]bool // columns without a value in the first rows
+}
+
+// look finds which columns there are, and which of them begin late.
+func (h *huggingFace) look(ctx context.Context) error {
+	err := h.b.each(ctx, func(r *BatchRow) error {
+		h.texts = h.texts || r.URI == ""
+		h.files = h.files || r.URI != ""
+		h.captions = h.captions || r.Caption != ""
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	limit := cmp.Or(h.b.limits.first, huggingFaceFirst)
+	first, ever := map[string]bool{}, map[string]bool{}
+	size := int64(0)
+	err = h.b.each(ctx, func(r *BatchRow) error {
+		o := h.row(r).data
+		for _, m := range o {
+			if m.Value != nil {
+				first[m.Key] = first[m.Key] || size < limit
+				ever[m.Key] = true
+			}
+		}
+		if size >= limit || o == nil {
+			return nil
+		}
+		raw, err := encodeJSON(o)
+		size += int64(len(raw)) + 1
+		return err
+	})
+	h.late = map[string]bool{}
+	for name := range ever {
+		if !first[name] {
+			h.late[name] = true
+		}
+	}
+	return err
+}
+
+// asText is a value of a column that begins late.
+func asText(v any) string {
+	if d, ok := v.(decimal); ok {
+		return string(d)
+	}
+	s, _ := metaText(v)
+	return s
 }
 
 func (h *huggingFace) row(r *BatchRow) toolRow {
@@ -94,6 +144,11 @@ func (h *huggingFace) row(r *BatchRow) toolRow {
 	for i, v := range h.b.typed(r) {
 		if c := h.b.columns[i]; c.Kind != kindNone {
 			o = append(o, member{h.names[c.Name], v})
+		}
+	}
+	for i, m := range o {
+		if h.late[m.Key] {
+			o[i].Value = asText(m.Value)
 		}
 	}
 	return toolRow{data: o}

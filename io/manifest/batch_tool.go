@@ -44,7 +44,10 @@ type toolRow struct {
 func leftOut(why, detail string) toolRow { return toolRow{left: why, detail: detail} }
 
 // toolLimits stands in for the limits of tools in tests.
-type toolLimits struct{ rows, bytes int64 }
+type toolLimits struct {
+	rows, bytes int64 // of a file
+	first       int64 // bytes from which Hugging Face's datasets learns types
+}
 
 // span is the rows of one file, by rank, both ends included.
 type span struct {

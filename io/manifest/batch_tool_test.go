@@ -309,7 +309,7 @@ func TestToolsLeaveOut(t *testing.T) {
 		{"ground-truth", e, map[string]string{"web": notS3, "file": notS3, "azure": notS3, "odd": notS3, "nothing": noContent, "long": tooLong}},
 		{"ground-truth", rewritten, map[string]string{"azure": notS3, "odd": notS3, "nothing": noContent, "long": tooLong}},
 		{"coco", e, map[string]string{"text": noPicture, "long": noPicture, "nothing": noPicture, "video": noPicture, "broken": noSize, "odd": unreadableURI}},
-		{"fiftyone", e, map[string]string{"text": noPicture, "long": noPicture, "nothing": noPicture, "odd": unreadableURI}},
+		{"fiftyone", e, map[string]string{"text": noPicture, "long": noPicture, "nothing": noPicture, "video": noPicture, "odd": unreadableURI}},
 		{"huggingface", e, map[string]string{"nothing": noContent, "video": noPicture, "odd": unreadableURI}},
 	} {
 		files, res := emitOrFail(t, c.e, c.tool)
@@ -367,6 +367,42 @@ func TestToolURIs(t *testing.T) {
 		if !bytes.Contains(files["batch.jsonl"], []byte(c.uri)) {
 			t.Errorf("batch.jsonl has another uri than %s: %s", c.uri, files["batch.jsonl"])
 		}
+	}
+}
+
+// datasets refuses a column without a value in what it reads first.
+func TestHuggingFaceColumnsThatBeginLate(t *testing.T) {
+	rows := func(yield func(*BatchRow, error) bool) {
+		for i := int64(1); i <= 9; i++ {
+			r := &BatchRow{Rank: i, AssetID: fmt.Sprint("a", i), Text: "words", Metadata: []MetadataValue{{"early", i}}}
+			if i == 9 {
+				r.URI, r.Text = "s3://b/x/p.jpg", ""
+				r.Metadata = append(r.Metadata, MetadataValue{"late", 2.5}, MetadataValue{"flag", true})
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+	e := Emission{Info: &BatchInfo{Name: "n", Slot: "s"}, Rows: rows}
+	files, _ := emitOrFail(t, e, "huggingface")
+	if got := toolRows(t, "huggingface", files["huggingface/metadata.jsonl"]); got[0]["late"] != nil || got[8]["late"] != 2.5 {
+		t.Errorf("a small file changed: %v", got)
+	}
+	e.limits.first = 300
+	files, res := emitOrFail(t, e, "huggingface")
+	got := toolRows(t, "huggingface", files["huggingface/metadata.jsonl"])
+	for _, c := range []struct {
+		row  int
+		name string
+		want any
+	}{{0, "late", ""}, {8, "late", "2.5"}, {8, "flag", "true"}, {0, "file_name", ""}, {8, "file_name", "p.jpg"}, {0, "early", 1.0}, {8, "text", nil}} {
+		if got[c.row][c.name] != c.want {
+			t.Errorf("row %d: %s is %v, want %v", c.row, c.name, got[c.row][c.name], c.want)
+		}
+	}
+	if len(res.Warnings) == 0 || !strings.Contains(res.Warnings[0].Message, "columns file_name, flag, late, uri are text") {
+		t.Errorf("warnings: %v", res.Warnings)
 	}
 }
 
