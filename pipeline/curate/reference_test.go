@@ -2,6 +2,7 @@ package curate
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -166,20 +167,20 @@ func refPower(g, s float64) float64 {
 }
 
 // refSelection is the greedy pass over the product of gains, candidate by
-// candidate and pick by pick.
+// candidate and pick by pick. Slices are by objective, then by candidate.
 type refSelection struct {
 	r       Request
-	kept    []int
+	kept    []int // -1 once picked
 	size    int
 	picks   []int
 	lone    bool
-	wanted  []map[int]float64
+	static  [][]float64 // logarithms of gains
 	targets []map[string]float64
-	nearest []map[int]float64 // by diversity: distance to picks so far
+	nearest [][]float64 // to the picks so far, of diversities
 }
 
 func refSelect(r Request, kept []int) []int {
-	s := &refSelection{r: r, wanted: make([]map[int]float64, len(r.Objectives)), targets: make([]map[string]float64, len(r.Objectives)), nearest: make([]map[int]float64, len(r.Objectives))}
+	s := &refSelection{r: r, static: make([][]float64, len(r.Objectives)), targets: make([]map[string]float64, len(r.Objectives)), nearest: make([][]float64, len(r.Objectives))}
 	for _, i := range kept {
 		ok := true
 		for _, o := range r.Objectives {
@@ -194,31 +195,36 @@ func refSelect(r Request, kept []int) []int {
 		s.size = len(s.kept)
 	}
 	objectives := 0
-	for n := range r.Objectives {
-		o := &r.Objectives[n]
+	for _, o := range r.Objectives {
 		if o.Ordered == nil {
 			objectives++
 		}
-		if o.Balance != nil {
-			s.targets[n] = s.target(o.Balance)
-		}
-		if o.Diversity == nil {
-			s.wanted[n] = refWanted(r, o, s.kept)
-			continue
-		}
-		s.nearest[n] = map[int]float64{}
-		for _, i := range s.kept {
-			s.nearest[n][i] = 2
-			for e := 0; o.Diversity.Existing != nil && e < o.Diversity.Existing.Len(); e++ {
-				d := refDistance(o.Diversity.Vectors.floats(o.Diversity.Vectors.row(i)), o.Diversity.Existing.floats(e))
-				s.nearest[n][i] = min(s.nearest[n][i], d)
-			}
-		}
 	}
 	s.lone = objectives == 1
+	for n := range r.Objectives {
+		switch o := &r.Objectives[n]; {
+		case o.Balance != nil:
+			s.targets[n] = s.target(o.Balance)
+		case o.Diversity != nil:
+			s.nearest[n] = s.toExisting(o.Diversity)
+		case o.Ordered == nil:
+			s.static[n] = s.gainsOf(o, refWanted(r, o, s.kept))
+		}
+	}
 	for len(s.picks) < s.size && s.pick() {
 	}
 	return s.picks
+}
+
+func (s *refSelection) toExisting(d *Diversity) []float64 {
+	out := make([]float64, len(s.r.Candidates))
+	for _, i := range s.kept {
+		out[i] = 2
+		for e := 0; d.Existing != nil && e < d.Existing.Len(); e++ {
+			out[i] = min(out[i], refDistance(d.Vectors.floats(d.Vectors.row(i)), d.Existing.floats(e)))
+		}
+	}
+	return out
 }
 
 func (s *refSelection) sort() {
@@ -253,13 +259,7 @@ func (s *refSelection) target(b *Balance) map[string]float64 {
 			others += n
 		}
 	}
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for name := range b.Shares {
-			if !yield(name) {
-				return
-			}
-		}
-	}) {
+	for _, name := range slices.Sorted(maps.Keys(b.Shares)) {
 		rest -= b.Shares[name]
 	}
 	out := map[string]float64{}
@@ -278,50 +278,6 @@ func (s *refSelection) target(b *Balance) map[string]float64 {
 	return out
 }
 
-// gains of a candidate: with and without the balances'.
-func (s *refSelection) gains(i int) (total, base float64, ok bool) {
-	var balances float64
-	for n := range s.r.Objectives {
-		o := &s.r.Objectives[n]
-		g := 0.0
-		switch {
-		case o.Ordered != nil:
-		case o.Diversity != nil:
-			d := s.nearest[n][i]
-			if d < o.Diversity.MinDistance {
-				return 0, 0, false
-			}
-			if g = refPower(max(d/2, 1e-6), o.strength()); s.lone {
-				g = d * refSign(o.strength())
-			}
-		case o.Balance != nil:
-			b := o.Balance
-			c := b.By.Of[i]
-			if c < 0 {
-				if o.strength() != 0 {
-					g = math.Inf(-1)
-				}
-				break
-			}
-			t, have := s.targets[n][b.By.Names[c]], 0.0
-			for _, p := range s.picks {
-				if b.By.Of[p] == c {
-					have++
-				}
-			}
-			x := 0.1 * (t + 1) / (have + 1)
-			if have < t {
-				x = 0.1 + 0.9*(1-have/t)
-			}
-			balances += refPower(x, o.strength())
-		default:
-			g = s.static(n, i)
-		}
-		base += g
-	}
-	return base + balances, base, true
-}
-
 func refSign(s float64) float64 {
 	if s == 0 {
 		return 0
@@ -329,35 +285,93 @@ func refSign(s float64) float64 {
 	return s / math.Abs(s)
 }
 
-func (s *refSelection) static(n, i int) float64 {
-	o, w := &s.r.Objectives[n], s.wanted[n]
-	x := w[i]
-	if math.IsNaN(x) {
-		return math.Inf(-1)
-	}
-	if s.lone {
-		if o.strength() == 0 {
-			return 0
-		}
-		return x * refSign(o.strength())
-	}
-	if o.Random != nil {
-		return refPower(max(x, 1e-6), o.strength())
-	}
+// gainsOf are the logarithms of a static objective's gains, by candidate.
+func (s *refSelection) gainsOf(o *Objective, wanted map[int]float64) []float64 {
+	out := make([]float64, len(s.r.Candidates))
 	low, high := math.Inf(1), math.Inf(-1)
-	for _, v := range w {
+	for _, v := range wanted {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
 			low, high = min(low, v), max(high, v)
 		}
 	}
-	if !(high > low) {
-		return 0
+	for i, x := range wanted {
+		switch {
+		case math.IsNaN(x):
+			out[i] = math.Inf(-1)
+		case s.lone && o.strength() == 0:
+			out[i] = 0
+		case s.lone:
+			out[i] = x * refSign(o.strength())
+		case o.Random != nil:
+			out[i] = refPower(max(x, 1e-6), o.strength())
+		case high > low:
+			x = min(max(x, low), high)
+			out[i] = refPower(0.1+(1-0.1)*((x/2-low/2)/(high/2-low/2)), o.strength())
+		}
 	}
-	x = min(max(x, low), high)
-	return refPower(0.1+(1-0.1)*((x/2-low/2)/(high/2-low/2)), o.strength())
+	return out
+}
+
+// gains of a candidate: with and without the balances'.
+func (s *refSelection) gains(i int, have [][]int) (total, base float64, ok bool) {
+	balances := 0.0
+	for n := range s.r.Objectives {
+		o := &s.r.Objectives[n]
+		switch {
+		case o.Ordered != nil:
+		case o.Diversity != nil:
+			d := s.nearest[n][i]
+			if d < o.Diversity.MinDistance {
+				return 0, 0, false
+			}
+			if s.lone {
+				base += d * refSign(o.strength())
+			} else {
+				base += refPower(max(d/2, 1e-6), o.strength())
+			}
+		case o.Balance != nil:
+			b := o.Balance
+			c := b.By.Of[i]
+			if c < 0 {
+				if o.strength() != 0 {
+					base += math.Inf(-1)
+				}
+				break
+			}
+			t, have := s.targets[n][b.By.Names[c]], float64(have[n][c])
+			x := 0.1 * (t + 1) / (have + 1)
+			if have < t {
+				x = 0.1 + (1-0.1)*(1-have/t)
+			}
+			balances += refPower(x, o.strength())
+		default:
+			base += s.static[n][i]
+		}
+	}
+	return base + balances, base, true
+}
+
+// count is the number of picks of each class.
+func (s *refSelection) count(c *Classes) []int {
+	have := make([]int, len(c.Names))
+	for _, p := range s.picks {
+		if c.Of[p] >= 0 {
+			have[c.Of[p]]++
+		}
+	}
+	return have
 }
 
 func (s *refSelection) pick() bool {
+	have, capped := make([][]int, len(s.r.Objectives)), make([][]int, len(s.r.Quotas))
+	for n, o := range s.r.Objectives {
+		if o.Balance != nil {
+			have[n] = s.count(o.Balance.By)
+		}
+	}
+	for n, q := range s.r.Quotas {
+		capped[n] = s.count(q.Of)
+	}
 	best := -1
 	var bestTotal, bestBase float64
 next:
@@ -365,20 +379,15 @@ next:
 		if i < 0 {
 			continue
 		}
-		for _, q := range s.r.Quotas {
+		for n, q := range s.r.Quotas {
 			if c := q.Of.Of[i]; c >= 0 {
-				have := 0
-				for _, p := range s.picks {
-					if q.Of.Of[p] == c {
-						have++
-					}
-				}
+				have := capped[n][c]
 				if q.AtMost > 0 && have >= q.AtMost || q.Share > 0 && have >= max(1, int(q.Share*float64(s.size)+1e-6)) {
 					continue next
 				}
 			}
 		}
-		total, base, ok := s.gains(i)
+		total, base, ok := s.gains(i, have)
 		if ok && (best < 0 || total > bestTotal || total == bestTotal && base > bestBase) {
 			best, bestTotal, bestBase = k, total, base
 		}
@@ -394,9 +403,10 @@ next:
 			continue
 		}
 		v := o.Diversity.Vectors
+		row := v.floats(v.row(p))
 		for _, i := range s.kept {
 			if i >= 0 {
-				s.nearest[n][i] = min(s.nearest[n][i], refDistance(v.floats(v.row(i)), v.floats(v.row(p))))
+				s.nearest[n][i] = min(s.nearest[n][i], refDistance(v.floats(v.row(i)), row))
 			}
 		}
 	}
