@@ -70,6 +70,7 @@ func (k *checker) addresses() {
 	}
 	for i := range k.c.Predictions {
 		k.resolve(fmt.Sprintf("$.predictions[%d].manifest", i), &k.c.Predictions[i].Manifest, storeSchemes)
+		k.resolve(fmt.Sprintf("$.predictions[%d].coco", i), &k.c.Predictions[i].Coco, storeSchemes)
 	}
 	for i := range k.c.Embeddings {
 		k.vectors(fmt.Sprintf("$.embeddings[%d]", i), &k.c.Embeddings[i])

@@ -66,6 +66,8 @@ type Labels struct {
 type LabelFields struct {
 	AssetID string `json:"asset_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The labeled asset."`
 	Label   string `json:"label,omitempty" jsonschema:"minLength=1" jsonschema_description:"Its label."`
+	Object  string `json:"object,omitempty" jsonschema:"minLength=1" jsonschema_description:"What tells the objects of an asset apart."`
+	BBox    string `json:"bbox,omitempty" jsonschema:"minLength=1" jsonschema_description:"The object's box in pixels: [x, y, width, height]."`
 }
 
 // Map gives the columns by winnow's words.
@@ -76,6 +78,7 @@ type Predictions struct {
 	Model    string           `json:"model" jsonschema:"required,minLength=1,example=fruit-v7" jsonschema_description:"Name and version of the model."`
 	Manifest string           `json:"manifest" jsonschema:"required,minLength=1,example=file://./predictions.parquet" jsonschema_description:"JSON Lines, CSV or Parquet files, or a glob of them."`
 	Fields   PredictionFields `json:"fields,omitzero" jsonschema_description:"Columns of the manifest, where their names differ from winnow's."`
+	Coco     string           `json:"coco,omitempty" jsonschema:"minLength=1,example=file://./instances.json" jsonschema_description:"Of COCO results: the ground truth whose images and categories they mean. Default: the COCO files among the labels."`
 }
 
 // PredictionFields names columns of a predictions manifest.
@@ -83,6 +86,10 @@ type PredictionFields struct {
 	AssetID    string `json:"asset_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The asset."`
 	Prediction string `json:"prediction,omitempty" jsonschema:"minLength=1" jsonschema_description:"The predicted class."`
 	Confidence string `json:"confidence,omitempty" jsonschema:"minLength=1" jsonschema_description:"How sure the model is, from 0 to 1."`
+	Object     string `json:"object,omitempty" jsonschema:"minLength=1" jsonschema_description:"What tells the objects of an asset apart."`
+	BBox       string `json:"bbox,omitempty" jsonschema:"minLength=1" jsonschema_description:"The object's box in pixels: [x, y, width, height]."`
+
+	Probabilities string `json:"probabilities,omitempty" jsonschema:"minLength=1" jsonschema_description:"The probability of every class: a map such as {cat: 0.9, dog: 0.1}."`
 }
 
 // Map gives the columns by winnow's words.

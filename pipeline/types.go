@@ -29,6 +29,7 @@ const (
 	ReasonCorrupt       = "corrupt"
 	ReasonBadVector     = "bad_vector" // NaN, infinite or all zero
 	ReasonDimension     = "wrong_dimension"
+	ReasonTwice         = "said_twice" // a prediction that stands twice with different confidences
 	ReasonUnknownID     = "unknown_id" // of a vector that belongs to no asset
 	ReasonTimeout       = "timeout"
 	ReasonUnavailable   = "unavailable" // storage kept failing; tried again by the next run

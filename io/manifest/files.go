@@ -28,6 +28,9 @@ type Source struct {
 	Allow   []string
 	Exclude []string // addresses that a glob passes over, such as the workspace
 	MaxLine int64    // of a row, in bytes; default DefaultMaxLine
+	// Coco lists, for COCO results, the manifests among which their ground truth
+	// is; what is no COCO file there is passed over.
+	Coco []string
 }
 
 func (s Source) maxLine() int64 {

@@ -34,14 +34,35 @@ var valuePlaces = map[PairKind][]string{
 	Predictions: {"prediction", "predictions", "label", "labels"},
 }
 
-var confidencePlaces = []string{"confidence", "score", "probability"}
+// The other words of pairs, and where they are looked for.
+var pairPlaces = map[string][]string{
+	"confidence":    {"confidence", "score", "probability"},
+	"probabilities": {"probabilities"},
+	"object":        {"object", "object_id"},
+	"bbox":          {"bbox", "box"},
+}
+
+// pairColumns are the columns of the table of ReadPairs, and probabilityType the
+// type of one of them.
+const (
+	probabilityType = `STRUCT("class" VARCHAR, p DOUBLE)[]`
+	pairColumns     = `asset_id VARCHAR, value VARCHAR, confidence DOUBLE, object VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE,
+		crowd BOOLEAN, probabilities VARCHAR, coco BOOLEAN, file BIGINT, line BIGINT`
+)
 
 // ReadPairs reads a manifest of labels or predictions into the native table
-// name: asset_id, value, VARCHAR; confidence, DOUBLE (NULL where none is given),
-// file and line. A row whose value is a list gives a row each. Rows that say the
-// same of the same asset appear once, the most confident one. Of exports of
-// Labelbox, Label Studio and SageMaker Ground Truth the annotations are read.
-// Faults are listed as by Read.
+// name. Its columns are asset_id and value, VARCHAR; confidence, DOUBLE in [0, 1];
+// object, VARCHAR, which tells the objects of an asset apart; x, y, width and
+// height, DOUBLE, a box in pixels from the upper left corner; crowd, BOOLEAN, of
+// COCO's groups of objects; probabilities, a list of {class, p}; coco, whether
+// asset_id is the file name of a picture in a COCO file; file and line. What is
+// not given is NULL; the value is so where a picture is known to hold nothing.
+//
+// A row whose value is a list gives a row each. Rows that say the same of the
+// same object appear once; of predictions that differ in confidence alone the
+// most confident one counts, and the others are rejects. Of exports of Labelbox,
+// Label Studio and SageMaker Ground Truth the annotations are read, and COCO's
+// files as labels and as results; see readCoco. Faults are listed as by Read.
 func (r *Reader) ReadPairs(ctx context.Context, src Source, kind PairKind, name string, o ReadOptions) (*Result, error) {
 	if o.Count == nil {
 		o.Count = func(int64) {}
@@ -59,8 +80,8 @@ func (r *Reader) ReadPairs(ctx context.Context, src Source, kind PairKind, name 
 	}
 	err = r.db.Exec(ctx, fmt.Sprintf(`
 		CREATE OR REPLACE TABLE %s (asset_id VARCHAR, file BIGINT, line BIGINT, reason VARCHAR, error VARCHAR);
-		CREATE OR REPLACE TABLE %s (asset_id VARCHAR, value VARCHAR, confidence DOUBLE, file BIGINT, line BIGINT)`,
-		query.Ident(res.Rejects), query.Ident(name)))
+		CREATE OR REPLACE TABLE %s (%s)`,
+		query.Ident(res.Rejects), query.Ident(name), pairColumns))
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +108,7 @@ func (r *Reader) ReadPairs(ctx context.Context, src Source, kind PairKind, name 
 			return nil, err
 		}
 	}
-	err = r.db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %[1]s AS SELECT asset_id, value, max(confidence) AS confidence, arg_min(file, file * 1099511627776 + line) AS file, arg_min(line, file * 1099511627776 + line) AS line
-		FROM %[1]s GROUP BY asset_id, value`, query.Ident(name)))
-	if err != nil {
+	if err := r.onePairEach(ctx, res, kind); err != nil {
 		return nil, err
 	}
 	if res.Rows, err = r.db.Int(ctx, "SELECT count(*) FROM "+query.Ident(name)); err != nil {
@@ -99,87 +118,191 @@ func (r *Reader) ReadPairs(ctx context.Context, src Source, kind PairKind, name 
 	return res, err
 }
 
+// onePairEach leaves the most confident of the rows that say the same of the same
+// object, and lists those of another confidence.
+func (r *Reader) onePairEach(ctx context.Context, res *Result, kind PairKind) error {
+	ranked := query.Ident(res.Table + "_ranked")
+	conflicts := ""
+	if kind == Predictions {
+		conflicts = fmt.Sprintf(`INSERT INTO %s SELECT asset_id, file, line, %s,
+				'the prediction ' || to_json(value) || ' stands here with confidence ' || coalesce(confidence::VARCHAR, 'none') || ', and with ' || best || ' in line ' || best_line || ', which counts; keep one'
+			FROM %s WHERE nth > 1 AND confidence IS DISTINCT FROM best ORDER BY file, line;`,
+			query.Ident(res.Rejects), query.Literal(pipeline.ReasonTwice), ranked)
+	}
+	return r.db.Exec(ctx, fmt.Sprintf(`
+		CREATE OR REPLACE TABLE %[1]s AS SELECT *, row_number() OVER w AS nth, first(confidence) OVER w AS best, first(line) OVER w AS best_line FROM %[2]s
+			WINDOW w AS (PARTITION BY asset_id, value, object, x, y, width, height, crowd ORDER BY confidence DESC NULLS LAST, file, line);
+		%[3]s
+		CREATE OR REPLACE TABLE %[2]s AS SELECT * EXCLUDE (nth, best, best_line) REPLACE (from_json(probabilities, '[{"class":"VARCHAR","p":"DOUBLE"}]') AS probabilities) FROM %[1]s WHERE nth = 1;
+		DROP TABLE %[1]s`, ranked, query.Ident(res.Table), conflicts))
+}
+
 // readPairTexts reads the JSON and CSV files among f's.
 func (r *Reader) readPairTexts(ctx context.Context, f *found, kind PairKind, res *Result, o ReadOptions) error {
-	return r.db.Append(ctx, res.Table, func(add func(...any) error) error {
-		return r.db.Append(ctx, res.Rejects, func(reject func(...any) error) error {
-			m := newRowMapper(f.source.Fields)
-			for i, obj := range f.files {
-				if formOf(obj.Key) == formParquet {
-					continue
+	p := &pairReader{found: f, kind: kind, mapper: newRowMapper(f.source.Fields), count: o.Count}
+	err := r.makeCocoTables(ctx, res)
+	if err != nil {
+		return err
+	}
+	err = r.db.Append(ctx, res.Table, func(add func(...any) error) error {
+		return r.db.Append(ctx, cocoTable(res, "boxes"), func(box func(...any) error) error {
+			return r.db.Append(ctx, res.Rejects, func(reject func(...any) error) error {
+				p.add, p.box, p.reject = add, box, reject
+				for i, obj := range f.files {
+					if formOf(obj.Key) == formParquet {
+						continue
+					}
+					if err := p.file(ctx, i); err != nil {
+						return fmt.Errorf("manifest %s: %w", res.Files[i], err)
+					}
 				}
-				err := f.rows(ctx, obj, o.Count, func(row row) error {
-					p, err := pair{}, row.fault
-					if err == nil {
-						p, err = m.pair(kind, row.top)
-					}
-					if err != nil {
-						reason, text := faultText(err)
-						return reject(p.id, int64(i), row.line, reason, text)
-					}
-					for _, v := range p.values {
-						if err := add(p.id, v, p.confidence, int64(i), row.line); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
-				if err != nil {
-					return fmt.Errorf("manifest %s: %w", res.Files[i], err)
-				}
-			}
-			return nil
+				return nil
+			})
 		})
 	})
+	if err != nil {
+		return err
+	}
+	return r.loadCoco(ctx, p, res)
+}
+
+// pairReader reads the JSON and CSV files of labels or predictions.
+type pairReader struct {
+	*found
+	kind   PairKind
+	mapper *rowMapper
+	count  func(int64)
+
+	add, box, reject func(...any) error // rows of the table, of COCO's boxes, of the rejects
+
+	truths  []int // files that are COCO ground truth
+	results []int // that hold COCO results
+}
+
+// file reads one file, or leaves it to loadCoco.
+func (p *pairReader) file(ctx context.Context, i int) error {
+	is, err := p.isCoco(ctx, p.files[i])
+	if err != nil {
+		return err
+	}
+	if is {
+		p.truths = append(p.truths, i)
+		return nil
+	}
+	return p.rows(ctx, p.files[i], p.count, func(row row) error { return p.row(i, row) })
+}
+
+func (p *pairReader) row(file int, row row) error {
+	m := p.mapper
+	err := row.fault
+	var said pair
+	if err == nil {
+		m.load(row.top)
+		if m.isCocoResult() {
+			if err = p.result(file, row.line); err == nil {
+				return nil
+			}
+		} else {
+			said, err = m.pair(p.kind)
+		}
+	}
+	if err != nil {
+		reason, text := faultText(err)
+		return p.reject(said.id, int64(file), row.line, reason, text)
+	}
+	for _, v := range said.values {
+		b := v.box.values()
+		if err := p.add(said.id, v.value, v.confidence, v.object, b[0], b[1], b[2], b[3], nil, said.probabilities, false, int64(file), row.line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pair is what one row says of an asset.
 type pair struct {
-	id         string
-	values     []string
-	confidence any // float64 or nil
+	id            string
+	values        []said
+	probabilities any // JSON text of a list of {class, p}, or nil
 }
 
-// pair finds the words of a row.
-func (m *rowMapper) pair(kind PairKind, top []jsonMember) (p pair, err error) {
-	m.load(top)
+// said is one label or prediction. What is not given is nil.
+type said struct {
+	value      string
+	confidence any // float64
+	object     any // string
+	box        *box
+}
+
+// box is a rectangle in pixels.
+type box struct{ x, y, w, h float64 }
+
+func (b *box) values() [4]any {
+	if b == nil {
+		return [4]any{}
+	}
+	return [4]any{b.x, b.y, b.w, b.h}
+}
+
+// check refuses what is no rectangle.
+func (b *box) check() error {
+	for _, v := range []float64{b.x, b.y, b.w, b.h} {
+		if v != v || v > 1e9 || v < -1e9 {
+			return fmt.Errorf("%v is no number of pixels", v)
+		}
+	}
+	if b.w <= 0 || b.h <= 0 {
+		return fmt.Errorf("its width is %v and its height %v; both must be above 0 (a box is [x, y, width, height])", b.w, b.h)
+	}
+	return nil
+}
+
+// pair finds the words of a row that is loaded.
+func (m *rowMapper) pair(kind PairKind) (p pair, err error) {
 	if p.id, _, err = m.find("asset_id", nil); err != nil {
 		return p, err
 	}
 	if p.id == "" {
 		return p, rowFault(pipeline.ReasonMissingID, "the row has no asset_id; name its column with fields: {asset_id: …}")
 	}
+	var confidence any
+	var likely string
+	if kind == Predictions {
+		if confidence, err = m.confidence(); err != nil {
+			return p, err
+		}
+		if p.probabilities, likely, err = m.probabilities(&confidence); err != nil {
+			return p, err
+		}
+	}
 	word := kind.Word()
-	paths := valuePlaces[kind]
-	if named := m.fields[word]; named != "" {
-		paths = []string{named}
+	values, err := m.ownValues(kind)
+	if err != nil {
+		return p, err
 	}
-	for _, path := range paths {
-		raw, _ := m.lookup(path)
-		if raw == nil || raw[0] == 'n' {
-			continue
-		}
-		if p.values, err = texts(raw); err != nil {
-			return p, rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
-		}
-		break
+	if len(values) == 0 && likely != "" {
+		values = []string{likely}
 	}
-	if len(p.values) == 0 && m.fields[word] == "" {
-		p.values = m.annotations(kind)
+	if len(values) > 0 {
+		object, b, err := m.where()
+		for _, v := range values {
+			p.values = append(p.values, said{v, confidence, object, b})
+		}
+		return p, err
+	}
+	if m.fields[word] == "" {
+		p.values = m.annotations(kind, confidence)
 	}
 	if len(p.values) == 0 {
 		return p, rowFault(pipeline.ReasonInvalidRow, "the row has no %[1]s; name its column with fields: {%[1]s: …}", word)
 	}
-	if kind == Predictions {
-		p.confidence, err = m.confidence()
-	}
 	return p, err
 }
 
-// confidence returns the row's confidence, nil where there is none.
-func (m *rowMapper) confidence() (any, error) {
-	paths := confidencePlaces
-	if named := m.fields["confidence"]; named != "" {
+// ownValues are the values that stand in a column of the row.
+func (m *rowMapper) ownValues(kind PairKind) ([]string, error) {
+	paths := valuePlaces[kind]
+	if named := m.fields[kind.Word()]; named != "" {
 		paths = []string{named}
 	}
 	for _, path := range paths {
@@ -187,20 +310,189 @@ func (m *rowMapper) confidence() (any, error) {
 		if raw == nil || raw[0] == 'n' {
 			continue
 		}
-		s, err := scalar(raw)
+		values, err := texts(raw)
+		if err != nil && m.isExport() {
+			return nil, nil // Label Studio's predictions are a list of objects
+		}
 		if err != nil {
 			return nil, rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
 		}
-		if strings.TrimSpace(s) == "" {
-			continue
-		}
-		c, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-		if err != nil || !(c >= 0 && c <= 1) {
-			return nil, rowFault(pipeline.ReasonInvalidRow, "%s: %.40q is no number from 0 to 1", path, s)
-		}
-		return c, nil
+		return values, nil
 	}
 	return nil, nil
+}
+
+// isExport tells rows of labeling tools.
+func (m *rowMapper) isExport() bool { return m.has("data_row") || m.has("data") }
+
+// value looks a word of pairPlaces up.
+func (m *rowMapper) word(word string) (raw []byte, path string) {
+	paths := pairPlaces[word]
+	if named := m.fields[word]; named != "" {
+		paths = []string{named}
+	}
+	for _, path := range paths {
+		if raw, _ := m.lookup(path); raw != nil && raw[0] != 'n' && string(raw) != `""` {
+			return raw, path
+		}
+	}
+	return nil, ""
+}
+
+// confidence returns the row's confidence, nil where there is none.
+func (m *rowMapper) confidence() (any, error) {
+	raw, path := m.word("confidence")
+	if raw == nil {
+		return nil, nil
+	}
+	s, err := scalar(raw)
+	if err != nil {
+		return nil, rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
+	}
+	if strings.TrimSpace(s) == "" {
+		return nil, nil
+	}
+	c, err := share(s)
+	if err != nil {
+		return nil, rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// share reads a number from 0 to 1.
+func share(s string) (float64, error) {
+	c, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil || !(c >= 0 && c <= 1) {
+		return 0, fmt.Errorf("%.40q is no number from 0 to 1", s)
+	}
+	return c, nil
+}
+
+// probabilities reads a map of classes to probabilities, and returns it as JSON
+// with the most probable class. Where the row has no confidence, that class's
+// probability becomes it.
+func (m *rowMapper) probabilities(confidence *any) (list any, likely string, err error) {
+	raw, path := m.word("probabilities")
+	if raw == nil {
+		return nil, "", nil
+	}
+	fail := func(err error) (any, string, error) {
+		return nil, "", rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
+	}
+	if raw[0] == '"' { // of CSV
+		s, err := unquote(raw)
+		if err != nil {
+			return fail(err)
+		}
+		raw = []byte(s)
+	}
+	classes, err := members(raw, nil)
+	if err != nil {
+		return fail(fmt.Errorf(`%w; write {"cat": 0.9, "dog": 0.1}`, err))
+	}
+	out := []byte{'['}
+	best := -1.0
+	for _, c := range classes {
+		s, err := scalar(c.raw)
+		if err != nil {
+			return fail(fmt.Errorf("class %q: %w", c.key, err))
+		}
+		p, err := share(s)
+		if err != nil {
+			return fail(fmt.Errorf("class %q: %w", c.key, err))
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(appendJSONString(append(out, `{"class":`...), c.key), `,"p":`...)
+		out = append(append(out, strings.TrimSpace(s)...), '}')
+		if p > best {
+			best, likely = p, c.key
+		}
+	}
+	if len(classes) == 0 {
+		return nil, "", nil
+	}
+	if *confidence == nil {
+		*confidence = best
+	}
+	return string(append(out, ']')), likely, nil
+}
+
+// where returns the row's object and box, nil where there is none.
+func (m *rowMapper) where() (object any, b *box, err error) {
+	if raw, path := m.word("object"); raw != nil {
+		s, err := scalar(raw)
+		if err != nil {
+			return nil, nil, rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
+		}
+		object = s
+	}
+	raw, path := m.word("bbox")
+	if raw != nil {
+		if raw[0] == '"' { // of CSV
+			s, err := unquote(raw)
+			if err != nil {
+				return nil, nil, rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
+			}
+			raw = []byte(s)
+		}
+		if b, err = boxOf(raw); err == nil {
+			err = b.check()
+		}
+		if err != nil {
+			return nil, nil, rowFault(pipeline.ReasonInvalidRow, "%s: %w", path, err)
+		}
+	}
+	return object, b, nil
+}
+
+// boxOf reads [x, y, width, height], or an object of these numbers; left and top
+// stand for x and y.
+func boxOf(raw []byte) (*box, error) {
+	s := scanner{data: raw}
+	if err := s.value(0); err != nil {
+		return nil, err
+	}
+	var list []float64
+	number := func(raw []byte) error {
+		text, err := scalar(raw)
+		if err != nil {
+			return err
+		}
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("%.40q is no number", text)
+		}
+		list = append(list, f)
+		return nil
+	}
+	switch raw[0] {
+	case '[':
+		if err := elements(raw, number); err != nil {
+			return nil, err
+		}
+		if len(list) != 4 {
+			return nil, fmt.Errorf("it has %d numbers; a box is [x, y, width, height]", len(list))
+		}
+	case '{':
+		fields, err := members(raw, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, names := range [][]string{{"x", "left"}, {"y", "top"}, {"width"}, {"height"}} {
+			at := slices.IndexFunc(fields, func(f jsonMember) bool { return slices.Contains(names, f.key) })
+			if at < 0 {
+				return nil, fmt.Errorf("it has no %s; a box is [x, y, width, height]", names[0])
+			}
+			if err := number(fields[at].raw); err != nil {
+				return nil, err
+			}
+		}
+	default:
+		return nil, fmt.Errorf("%.40q is no box; write [x, y, width, height]", raw)
+	}
+	return &box{list[0], list[1], list[2], list[3]}, nil
 }
 
 // texts returns a text, number or truth value, or a list of them.
@@ -224,223 +516,4 @@ func texts(raw []byte) (out []string, err error) {
 		return err
 	})
 	return out, err
-}
-
-// annotations reads the values of a labeling tool's export.
-func (m *rowMapper) annotations(kind PairKind) []string {
-	var found []string
-	add := func(s string) {
-		if s = strings.TrimSpace(s); s != "" && !slices.Contains(found, s) {
-			found = append(found, s)
-		}
-	}
-	switch {
-	case m.has("data_row"):
-		labelboxValues(m.value("projects"), add)
-	case m.has("annotations") || m.has("predictions"):
-		key := "annotations"
-		if kind == Predictions {
-			key = "predictions"
-		}
-		labelStudioValues(m.value(key), add)
-	default:
-		m.groundTruthValues(add)
-	}
-	return found
-}
-
-func (m *rowMapper) value(name string) []byte {
-	if i, ok := m.index[name]; ok {
-		return m.top[i].raw
-	}
-	return nil
-}
-
-// walkJSON calls fn for every member of every object in a value, outermost
-// first; where fn returns false it does not look into the member.
-func walkJSON(raw []byte, fn func(key string, raw []byte) bool) {
-	if len(raw) == 0 {
-		return
-	}
-	switch raw[0] {
-	case '[':
-		_ = elements(raw, func(raw []byte) error { walkJSON(raw, fn); return nil })
-	case '{':
-		inner, _ := members(raw, nil)
-		for _, f := range inner {
-			if fn(f.key, f.raw) {
-				walkJSON(f.raw, fn)
-			}
-		}
-	}
-}
-
-// labelboxValues reads the names of objects and of answers from
-// projects.*.labels[].annotations.
-func labelboxValues(projects []byte, add func(string)) {
-	walkJSON(projects, func(key string, raw []byte) bool {
-		if key != "annotations" {
-			return true
-		}
-		walkJSON(raw, func(key string, raw []byte) bool {
-			switch key {
-			case "objects":
-				_ = elementsOf(raw, func(o []jsonMember) {
-					for _, f := range o {
-						if f.key == "name" {
-							addTexts(f.raw, add)
-						}
-					}
-				})
-				return false
-			case "radio_answer", "checklist_answers":
-				walkJSON(raw, func(key string, raw []byte) bool {
-					if key == "name" {
-						addTexts(raw, add)
-					}
-					return false
-				})
-				return false
-			}
-			return true
-		})
-		return false
-	})
-}
-
-// labelStudioValues reads the choices and labels of results[].value.
-func labelStudioValues(list []byte, add func(string)) {
-	_ = elementsOf(list, func(annotation []jsonMember) {
-		for _, f := range annotation {
-			if f.key == "was_cancelled" && f.raw[0] == 't' {
-				return
-			}
-		}
-		for _, f := range annotation {
-			if f.key != "result" {
-				continue
-			}
-			walkJSON(f.raw, func(key string, raw []byte) bool {
-				if key == "choices" || strings.HasSuffix(key, "labels") {
-					addTexts(raw, add)
-				}
-				return key == "value"
-			})
-		}
-	})
-}
-
-// groundTruthValues reads class names from the members NAME-metadata that stand
-// beside NAME.
-func (m *rowMapper) groundTruthValues(add func(string)) {
-	for _, f := range m.top {
-		if name, ok := strings.CutSuffix(f.key, "-metadata"); !ok || !m.has(name) {
-			continue
-		}
-		walkJSON(f.raw, func(key string, raw []byte) bool {
-			switch key {
-			case "class-name":
-				addTexts(raw, add)
-			case "class-map":
-				inner, _ := members(raw, nil)
-				for _, c := range inner {
-					addTexts(c.raw, add)
-				}
-			}
-			return false
-		})
-	}
-}
-
-func addTexts(raw []byte, add func(string)) {
-	list, err := texts(raw)
-	if err != nil {
-		return
-	}
-	for _, s := range list {
-		add(s)
-	}
-}
-
-// elementsOf calls fn for every object of a list.
-func elementsOf(raw []byte, fn func([]jsonMember)) error {
-	if len(raw) == 0 || raw[0] != '[' {
-		return nil
-	}
-	return elements(raw, func(raw []byte) error {
-		if raw[0] != '{' {
-			return nil
-		}
-		inner, err := members(raw, nil)
-		fn(inner)
-		return err
-	})
-}
-
-// loadPairs reads a group of Parquet files of equal schema.
-func (r *Reader) loadPairs(ctx context.Context, src Source, kind PairKind, group []parquetFile, res *Result) error {
-	c := columnFinder{fields: src.Fields, cols: group[0].cols, used: map[string]bool{}}
-	fail := func(err error) error { return fmt.Errorf("%s: %w", withoutQuery(group[0].base), err) }
-	id, _, err := c.find("asset_id", nil)
-	if err != nil {
-		return fail(err)
-	}
-	word := kind.Word()
-	value, err := c.list(word, valuePlaces[kind])
-	if err != nil {
-		return fail(err)
-	}
-	confidence := "NULL::DOUBLE"
-	if kind == Predictions {
-		paths := confidencePlaces
-		if p := c.fields["confidence"]; p != "" {
-			paths = []string{p}
-		}
-		for _, p := range paths {
-			if e, typ, _, ok := c.at(p); ok && !typ.Nested() {
-				confidence = "TRY_CAST(" + e + " AS DOUBLE)"
-				break
-			}
-		}
-	}
-	paths, numbers := make([]string, len(group)), make([]string, len(group))
-	for i, f := range group {
-		paths[i] = f.local
-		numbers[i] = fmt.Sprintf("(%s, %d)", query.Literal(f.local), f.number)
-	}
-	all := query.Ident(res.Table + "_all")
-	return r.db.Exec(ctx, fmt.Sprintf(`
-		CREATE OR REPLACE TABLE %[1]s AS SELECT %[2]s AS asset_id, list_filter(%[3]s, lambda v: trim(v) <> '') AS list, %[4]s AS confidence, winnow_number::BIGINT AS file, file_row_number + 1 AS line
-			FROM read_parquet(%[5]s, filename = 'winnow_file', file_row_number = true, hive_partitioning = false)
-			JOIN (VALUES %[6]s) winnow_files(winnow_path, winnow_number) ON winnow_path = winnow_file;
-		ALTER TABLE %[1]s ADD COLUMN bad VARCHAR;
-		UPDATE %[1]s SET bad = CASE WHEN asset_id IS NULL THEN 'the row has no asset_id; name its column with fields: {asset_id: …}'
-			WHEN coalesce(len(list), 0) = 0 THEN 'the row has no %[9]s; name its column with fields: {%[9]s: …}'
-			WHEN NOT coalesce(confidence BETWEEN 0 AND 1, true) THEN 'the confidence is no number from 0 to 1' END;
-		INSERT INTO %[7]s SELECT asset_id, file, line, CASE WHEN asset_id IS NULL THEN %[10]s ELSE %[11]s END, bad FROM %[1]s WHERE bad IS NOT NULL;
-		INSERT INTO %[8]s SELECT asset_id, unnest(list), confidence, file, line FROM %[1]s WHERE bad IS NULL;
-		DROP TABLE %[1]s`,
-		all, id, value, confidence, query.Literals(paths), strings.Join(numbers, ", "), query.Ident(res.Rejects), query.Ident(res.Table),
-		word, query.Literal(pipeline.ReasonMissingID), query.Literal(pipeline.ReasonInvalidRow)))
-}
-
-// list returns the expression of a column of texts or of lists of them, as a
-// list of texts.
-func (c *columnFinder) list(word string, paths []string) (string, error) {
-	if p := c.fields[word]; p != "" {
-		paths = []string{p}
-	}
-	for _, p := range paths {
-		e, typ, _, ok := c.at(p)
-		switch {
-		case !ok:
-			continue
-		case typ.Name == "LIST" && !typ.Elem.Nested():
-			return fmt.Sprintf("CAST(%s AS VARCHAR[])", e), nil
-		case typ.Nested():
-			return "", pipeline.Usagef("column %s cannot be the %s: it is of type %s", p, word, typ)
-		}
-		return fmt.Sprintf("CASE WHEN %[1]s IS NULL THEN NULL ELSE [CAST(%[1]s AS VARCHAR)] END", e), nil
-	}
-	return "", pipeline.Usagef("there is no column for the %[1]s; name it with fields: {%[1]s: …}", word)
 }

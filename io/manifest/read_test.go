@@ -469,41 +469,6 @@ func TestTooManyMetadataFields(t *testing.T) {
 	}
 }
 
-func TestPairs(t *testing.T) {
-	l := newLab(t)
-	parquet := filepath.Join(l.dir, "l.parquet")
-	_, err := l.db.Copy(t.Context(), "SELECT 'p' AS asset_id, ['cat', '', 'dog'] AS labels, 0.5 AS score UNION ALL SELECT 'q', NULL, 0.1 UNION ALL SELECT 'r', ['x'], 7", parquet)
-	ok(t, err)
-	for name, c := range map[string]struct {
-		file, data string
-		kind       PairKind
-		fields     Fields
-		want       []string
-		faults     int64
-	}{
-		"labels":       {"l.jsonl", "{\"asset_id\":\"a\",\"label\":\"cat\"}\n{\"asset_id\":\"a\",\"label\":[\"cat\",\"dog\"]}\n{\"asset_id\":\"b\"}\n{\"label\":\"x\"}\n{\"asset_id\":\"c\",\"label\":true}", Labels, nil, []string{"a|cat", "a|dog", "c|true"}, 2},
-		"csv":          {"l.csv", "id,class\n1,cat\n2,\n", Labels, Fields{"label": "class"}, []string{"1|cat"}, 1},
-		"predictions":  {"p.jsonl", "{\"asset_id\":\"a\",\"prediction\":\"cat\",\"confidence\":0.25}\n{\"asset_id\":\"a\",\"prediction\":\"cat\",\"confidence\":0.75}\n{\"asset_id\":\"b\",\"label\":\"dog\"}\n{\"asset_id\":\"c\",\"prediction\":\"x\",\"confidence\":2}\n{\"asset_id\":\"d\",\"prediction\":\"x\",\"confidence\":\"high\"}", Predictions, nil, []string{"a|cat|0.75", "b|dog"}, 2},
-		"parquet":      {"", parquet, Predictions, nil, []string{"p|cat|0.5", "p|dog|0.5"}, 2},
-		"labelbox":     {"x.ndjson", `{"data_row":{"global_key":"g"},"projects":{"p":{"labels":[{"annotations":{"objects":[{"name":"box","classifications":[]}],"classifications":[{"name":"kind","radio_answer":{"name":"ripe","value":"r"}},{"name":"more","checklist_answers":[{"name":"red"},{"name":"round"}]}]}}]}}}`, Labels, nil, []string{"g|box", "g|red", "g|ripe", "g|round"}, 0},
-		"label studio": {"x.json", `[{"id":1,"data":{"image":"x"},"annotations":[{"result":[{"type":"choices","value":{"choices":["cat"]}},{"type":"rectanglelabels","value":{"x":1,"rectanglelabels":["eye"]}}]},{"was_cancelled":true,"result":[{"value":{"choices":["no"]}}]}]}]`, Labels, nil, []string{"1|cat", "1|eye"}, 0},
-		"ground truth": {"x.manifest", `{"source-ref":"s3://b/x.jpg","animal":1,"animal-metadata":{"class-name":"cat","job-name":"j"},"boxes":{},"boxes-metadata":{"class-map":{"0":"eye"}}}`, Labels, nil, []string{"s3://b/x.jpg|cat", "s3://b/x.jpg|eye"}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := c.data
-			if c.file != "" {
-				path = l.write(c.file, c.data)
-			}
-			res, err := l.r.ReadPairs(t.Context(), Source{Manifest: path, Fields: c.fields}, c.kind, "m", ReadOptions{})
-			ok(t, err)
-			l.expect("SELECT asset_id, value, confidence FROM m ORDER BY asset_id, value", c.want...)
-			if res.Rejected != c.faults {
-				t.Error(l.rows("SELECT * FROM m_rejects"))
-			}
-		})
-	}
-}
-
 func TestReadEndsWithItsContext(t *testing.T) {
 	l := newLab(t)
 	path := l.write("m.jsonl", strings.Repeat("{\"asset_id\":\"a\",\"text\":\"x\"}\n", 50000))

@@ -57,6 +57,9 @@ func note(w io.Writer, parts ...any) {
 func (s Source) options() string {
 	h := newHash()
 	note(h, s.Manifest, s.Fields, s.Allow, s.Exclude, s.maxLine())
+	if len(s.Coco) > 0 {
+		note(h, s.Coco)
+	}
 	return sum(h)
 }
 

@@ -475,7 +475,7 @@ func TestLabelsAndPredictions(t *testing.T) {
 	s.write("p.csv", "asset_id,class,score", "a,cat,0.5", "b,dog,", "c,,1", "d,x,9")
 	s.write("p2.jsonl", `{"asset_id":"a","prediction":["cat","pet"]}`)
 	sum := s.expect("no labels yet", 1, 0, 0, 2)
-	if sum.Labels != 0 || sum.Predictions != 4 || len(sum.Warnings) != 1 || !strings.Contains(sum.Warnings[0], "matches no file") {
+	if sum.Labels != 0 || sum.Predictions != 4 || len(sum.Warnings) != 2 || !strings.Contains(sum.Warnings[0], "matches no file") || !strings.Contains(sum.Warnings[1], `first "b" in file://`) || !strings.Contains(sum.Warnings[1], "p.csv:3;") {
 		t.Errorf("%+v", sum)
 	}
 	s.table("predictions", "asset_id, model, prediction, confidence", "a|v1|cat|0.5", "a|v2|cat", "a|v2|pet", "b|v1|dog")

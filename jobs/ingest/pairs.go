@@ -10,6 +10,7 @@ import (
 	"winnow/io/manifest"
 	"winnow/io/query"
 	"winnow/io/table"
+	"winnow/jobs/internal/tables"
 	"winnow/jobs/internal/workspace"
 	"winnow/pipeline/task"
 )
@@ -26,25 +27,28 @@ type pairList struct {
 	written *int64
 }
 
-func text(name string) table.Field {
-	return table.Field{Name: name, Type: table.String, Nullable: true}
-}
-
 // pairs brings the labels and predictions tables to what the manifests say now.
 func (g *ingester) pairs(ctx context.Context, r *manifest.Reader) error {
-	labels := pairList{kind: manifest.Labels, root: workspace.LabelsRoot, keys: []string{"asset_id", "label"},
-		schema: table.Schema{text("asset_id"), text("label")}, book: &g.book.Labels, written: &g.sum.Labels}
+	most := int64(g.w.Config.Limits.Line)
+	labels := pairList{kind: manifest.Labels, root: workspace.LabelsRoot, keys: []string{"asset_id", "label", "object", "x", "y", "width", "height", "crowd"},
+		schema: workspace.LabelsSchema, book: &g.book.Labels, written: &g.sum.Labels}
+	var listed []string
 	for _, l := range g.w.Config.Labels {
-		labels.specs = append(labels.specs, manifest.Source{Manifest: l.Manifest, MaxLine: int64(g.w.Config.Limits.Line),
-			Fields: fields("asset_id", l.Fields.AssetID, "label", l.Fields.Label)})
+		listed = append(listed, l.Manifest)
+		labels.specs = append(labels.specs, manifest.Source{Manifest: l.Manifest, MaxLine: most, Fields: l.Fields.Map()})
 	}
-	predictions := pairList{kind: manifest.Predictions, root: workspace.PredictionsRoot, keys: []string{"asset_id", "model", "prediction"},
-		schema: table.Schema{text("asset_id"), text("model"), text("prediction"), {Name: "confidence", Type: table.Double, Nullable: true}},
-		book:   &g.book.Predictions, written: &g.sum.Predictions}
+	predictions := pairList{kind: manifest.Predictions, root: workspace.PredictionsRoot, keys: []string{"asset_id", "model", "prediction", "object", "x", "y", "width", "height"},
+		schema: workspace.PredictionsSchema, book: &g.book.Predictions, written: &g.sum.Predictions}
 	for _, p := range g.w.Config.Predictions {
+		s := manifest.Source{Manifest: p.Manifest, MaxLine: most, Fields: p.Fields.Map()}
+		if strings.Contains(strings.ToLower(p.Manifest), ".json") { // it may be COCO results
+			s.Coco = listed
+			if p.Coco != "" {
+				s.Coco = []string{p.Coco}
+			}
+		}
 		predictions.models = append(predictions.models, p.Model)
-		predictions.specs = append(predictions.specs, manifest.Source{Manifest: p.Manifest, MaxLine: int64(g.w.Config.Limits.Line),
-			Fields: fields("asset_id", p.Fields.AssetID, "prediction", p.Fields.Prediction, "confidence", p.Fields.Confidence)})
+		predictions.specs = append(predictions.specs, s)
 	}
 	for _, l := range []pairList{labels, predictions} {
 		if err := g.pairList(ctx, r, l); err != nil {
@@ -64,7 +68,11 @@ func (g *ingester) pairList(ctx context.Context, r *manifest.Reader, l pairList)
 	if err != nil {
 		return err
 	}
-	options, err := json.Marshal([]any{l.specs, l.models})
+	truths, err := g.truths(ctx, r, l)
+	if err != nil {
+		return err
+	}
+	options, err := json.Marshal([]any{l.specs, l.models, l.schema, truths})
 	if err != nil {
 		return err
 	}
@@ -100,6 +108,24 @@ func (g *ingester) pairList(ctx context.Context, r *manifest.Reader, l pairList)
 	return nil
 }
 
+// truths are the states of the COCO files that a list's rows depend on.
+func (g *ingester) truths(ctx context.Context, r *manifest.Reader, l pairList) ([]manifest.State, error) {
+	var out []manifest.State
+	for _, s := range l.specs {
+		if !strings.HasSuffix(strings.ToLower(strings.TrimSuffix(s.Manifest, ".gz")), ".json") {
+			continue // results are a .json file; JSON Lines read them, too, once
+		}
+		for _, c := range s.Coco {
+			state, err := r.Probe(ctx, manifest.Source{Manifest: c}, manifest.State{})
+			if err := g.noFile(err); err != nil {
+				return nil, err
+			}
+			out = append(out, state)
+		}
+	}
+	return out, nil
+}
+
 // noFile lets a glob match nothing: labels come later than assets.
 func (g *ingester) noFile(err error) error {
 	var none *manifest.NoMatchError
@@ -113,9 +139,9 @@ func (g *ingester) noFile(err error) error {
 func (g *ingester) readPairs(ctx context.Context, l pairList) (states []manifest.State, err error) {
 	r := manifest.NewReader(g.db, g.w.Cache)
 	defer func() { err = errors.Join(err, r.Close()) }()
-	cols := "asset_id, value AS label"
+	cols := "asset_id, value AS label, object, x, y, width, height, crowd"
 	if l.kind == manifest.Predictions {
-		cols = "asset_id, %s AS model, value AS prediction, confidence"
+		cols = "asset_id, %s AS model, value AS prediction, confidence, object, x, y, width, height, probabilities"
 	}
 	err = g.db.Exec(ctx, "CREATE OR REPLACE TABLE "+rejectsTable+" (asset_id VARCHAR, source VARCHAR, line BIGINT, reason VARCHAR, error VARCHAR, owner BIGINT)")
 	if err != nil {
@@ -143,23 +169,36 @@ func (g *ingester) readPairs(ctx context.Context, l pairList) (states []manifest
 		if l.kind == manifest.Predictions {
 			c = fmt.Sprintf(cols, query.Literal(l.models[i]))
 		}
-		selects = append(selects, fmt.Sprintf("SELECT %s FROM %s", c, query.Ident(res.Table)))
+		selects = append(selects, fmt.Sprintf("SELECT %s, coco, %s[file + 1] AS source, line FROM %s", c, query.Literals(res.Files), query.Ident(res.Table)))
 		err = g.db.Exec(ctx, fmt.Sprintf("INSERT INTO %s SELECT nullif(asset_id, ''), %s[file + 1], line, reason, error, %d FROM %s", rejectsTable, query.Literals(res.Files), i, query.Ident(res.Rejects)))
 		if err != nil {
 			return nil, err
 		}
 	}
-	union := "SELECT NULL::VARCHAR AS asset_id, NULL::VARCHAR AS label WHERE false"
-	if l.kind == manifest.Predictions {
-		union = "SELECT NULL::VARCHAR AS asset_id, NULL::VARCHAR AS model, NULL::VARCHAR AS prediction, NULL::DOUBLE AS confidence WHERE false"
+	cols2, err := tables.Columns(l.schema)
+	if err != nil {
+		return nil, err
 	}
+	names, none := make([]string, len(cols2)), make([]string, len(cols2))
+	for i, c := range cols2 {
+		names[i] = c.Name
+		none[i] = "NULL::" + c.Type.String() + " AS " + query.Ident(c.Name)
+	}
+	union := "SELECT " + strings.Join(none, ", ") + ", NULL::BOOLEAN AS coco, NULL::VARCHAR AS source, NULL::BIGINT AS line WHERE false"
 	union = strings.Join(append([]string{union}, selects...), " UNION ALL ")
-	// Two manifests may say the same: the most confident one counts.
-	all := "SELECT asset_id, label FROM (" + union + ") GROUP BY ALL"
-	if l.kind == manifest.Predictions {
-		all = "SELECT asset_id, model, prediction, max(confidence) AS confidence FROM (" + union + ") GROUP BY asset_id, model, prediction"
+	if err := g.db.Exec(ctx, "CREATE OR REPLACE TABLE "+saidTable+" AS "+union); err != nil {
+		return nil, err
 	}
-	return states, g.db.Exec(ctx, "CREATE OR REPLACE TABLE "+outTable+" AS "+all)
+	if err := g.nameAssets(ctx, l); err != nil {
+		return nil, err
+	}
+	// Two manifests may say the same: the most confident one counts.
+	order := "source, line"
+	if l.kind == manifest.Predictions {
+		order = "confidence DESC NULLS LAST, source, line"
+	}
+	return states, g.db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS SELECT %s FROM %s QUALIFY row_number() OVER (PARTITION BY %s ORDER BY %s) = 1",
+		outTable, strings.Join(names, ", "), saidTable, strings.Join(l.keys, ", "), order))
 }
 
 // replace makes the rows of outTable those of the list's table. Files that come

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"winnow/configs"
@@ -21,12 +22,29 @@ var BatchedSchema = table.Schema{
 	{Name: "reason", Type: table.String, Nullable: true},
 }
 
+// LabelsSchema describes the labels table: a row for each label of an asset, or of
+// an object of it. A box is in pixels from the upper left corner. A row without a
+// label says that the asset holds nothing.
+var LabelsSchema = slices.Concat(texts("asset_id", "label", "object"), box,
+	table.Schema{{Name: "crowd", Type: table.Boolean, Nullable: true}})
+
+// PredictionsSchema describes the predictions table: a row for each guess of a
+// model. confidence and p are in [0, 1].
+var PredictionsSchema = slices.Concat(texts("asset_id", "model", "prediction"), table.Schema{{Name: "confidence", Type: table.Double, Nullable: true}},
+	texts("object"), box, table.Schema{{Name: "probabilities", Nullable: true, Type: table.Array(table.Struct(
+		table.Field{Name: "class", Type: table.String, Nullable: true}, table.Field{Name: "p", Type: table.Double, Nullable: true}), true)}})
+
+var box = table.Schema{
+	{Name: "x", Type: table.Double, Nullable: true}, {Name: "y", Type: table.Double, Nullable: true},
+	{Name: "width", Type: table.Double, Nullable: true}, {Name: "height", Type: table.Double, Nullable: true},
+}
+
 // absent are the schemas of tables while they do not exist yet: SQL may rely on
-// their columns.
+// their columns. Tables of an earlier winnow lack some; they are NULL.
 var absent = map[string]table.Schema{
 	AssetsRoot:      texts("asset_id", "uri", "text", "caption", "media_type", "version", "source"),
-	LabelsRoot:      texts("asset_id", "label"),
-	PredictionsRoot: append(texts("asset_id", "model", "prediction"), table.Field{Name: "confidence", Type: table.Double, Nullable: true}),
+	LabelsRoot:      LabelsSchema,
+	PredictionsRoot: PredictionsSchema,
 	BatchedRoot:     BatchedSchema,
 	RejectsRoot:     RejectsSchema,
 }
@@ -63,11 +81,28 @@ func (w *Workspace) LoadTable(ctx context.Context, root string) (int64, error) {
 	if err := tables.Load(ctx, db, w.Table(root), snap, absent[root], w.Cache, root); err != nil {
 		return 0, err
 	}
+	if err := w.widen(ctx, root); err != nil {
+		return 0, err
+	}
 	if w.loaded == nil {
 		w.loaded = map[string]int64{}
 	}
 	w.loaded[root] = snap.Version
 	return snap.Version, nil
+}
+
+// widen adds the columns to a loaded table that it lacks.
+func (w *Workspace) widen(ctx context.Context, root string) error {
+	cols, err := tables.Columns(absent[root])
+	if err != nil {
+		return err
+	}
+	for _, c := range cols {
+		if err := w.db.Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s", query.Ident(root), query.Ident(c.Name), c.Type)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // LocalFile returns a local path of a data file: the file itself in a folder, a
