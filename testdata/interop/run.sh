@@ -4,7 +4,8 @@
 # usage: run.sh WORKSPACE CONFIG
 #
 # Runs every check of this folder and ends with 1 when one fails. PYTHON names a Python with the packages of
-# requirements.txt (default .deps/venv-interop, which make interop fills), MODELS the folder of the
+# requirements.txt (default .deps/venv-interop, which make interop fills), TOOLPACKAGES the folder
+# of those of tools.txt (default in .deps/venv-tools), MODELS the folder of the
 # converted models (default .deps/models), WINNOW the binary (default build/winnow), PIXELS and TOKENS the compiled testdata/tools/pixels and
 # testdata/tools/tokens (default build/pixels and build/tokens).
 set -eu
@@ -60,6 +61,11 @@ else
 fi
 run tokenizers_check.py "$here/tokenizers_check.py" "${TOKENS:-$here/../../build/tokens}" "$models/use-multilingual-v3/sp.model" \
     "$deps/data/tuxpaint/usr/share/tuxpaint/stamps"
+PYTHONPATH=${TOOLPACKAGES:-$(echo "$deps"/venv-tools/lib/python3*/site-packages)}
+export PYTHONPATH
+run tools_check.py "$here/tools_check.py" \
+    "${WINNOW:-$here/../../build/winnow}" "$here/../photos" "$here/../../io/manifest/testdata/batch"
+unset PYTHONPATH
 if [ -n "$(find "$workspace/batches" -path '*/labelbox/data_rows*.json' 2>/dev/null)" ]; then
     run labelbox_files.py "$here/labelbox_files.py" "$workspace"
 else

@@ -134,7 +134,8 @@ def huggingface(report, name, folder, batch, root, cache):
                 to = pathlib.Path(d, r["file_name"])
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(root / r["file_name"], to)
-        ds = datasets.load_dataset(d, split="train", cache_dir=d + "/cache")
+        where = {"path": d} if root else {"path": "imagefolder", "data_dir": d}
+        ds = datasets.load_dataset(**where, split="train", cache_dir=d + "/cache")
         names = {r["asset_id"] for r in batch}
         ok = len(ds) + left(folder, "huggingface") == len(batch) and set(ds["asset_id"]) <= names
         if root:
