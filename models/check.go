@@ -18,6 +18,19 @@ var (
 	sha256Form = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 )
 
+// checkZeros finds zeros that a default would hide.
+func (s *Spec) checkZeros(d *decoder) {
+	zero := func(path string, is bool) {
+		if _, there := d.places[path]; there && is {
+			d.wrong(path, "write what values are divided by, or leave it out", "%s is 0", path)
+		}
+	}
+	if p := s.Image; p != nil {
+		zero("image.divide", p.Divide == 0)
+		zero("image.std", p.Std == Channels{})
+	}
+}
+
 // check finds what is wrong with a spec that was read without problems.
 func (s *Spec) check(d *decoder) {
 	if !nameForm.MatchString(s.Name) {

@@ -162,6 +162,8 @@ func (s *Spec) CheckFiles() ([]string, error) { return s.locate(true) }
 type remembered struct {
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"mod_time"`
+	Changed int64     `json:"changed"` // the file, its name or mode: nanoseconds, and the inode
+	Inode   uint64    `json:"inode"`
 	SHA256  string    `json:"sha256"`
 }
 
@@ -180,17 +182,20 @@ func verify(path, want string, anew bool) error {
 }
 
 // hashOf takes a file's hash. It is remembered in the user's cache while size and
-// time stay the same, so that a large model is not read at every start; anew takes
-// it again all the same.
+// times stay the same, so that a large model is not read at every start; anew takes
+// it again all the same. The weights of two trainings have one size, and copies,
+// archives and images set the time of the content, so the time of the last change,
+// which no program can set, must be the same, too.
 func hashOf(path string, anew bool) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
+	changed, inode := changeOf(info)
 	memo := memoPath(path)
 	var m remembered
 	if raw, err := os.ReadFile(memo); err == nil && !anew && json.Unmarshal(raw, &m) == nil &&
-		m.Size == info.Size() && m.ModTime.Equal(info.ModTime()) && sha256Form.MatchString(m.SHA256) {
+		m.Size == info.Size() && m.ModTime.Equal(info.ModTime()) && m.Changed == changed && m.Inode == inode && sha256Form.MatchString(m.SHA256) {
 		return m.SHA256, nil
 	}
 	got, err := hashFile(path)
@@ -198,8 +203,8 @@ func hashOf(path string, anew bool) (string, error) {
 		return "", err
 	}
 	// A file that has just been written may change again within the clock's tick.
-	if time.Since(info.ModTime()) > 2*time.Second {
-		remember(memo, remembered{info.Size(), info.ModTime(), got})
+	if time.Since(info.ModTime()) > 2*time.Second && time.Since(time.Unix(0, changed)) > 2*time.Second {
+		remember(memo, remembered{info.Size(), info.ModTime(), changed, inode, got})
 	}
 	return got, nil
 }

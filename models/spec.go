@@ -235,6 +235,7 @@ func parse(file, path string, data []byte) (*Spec, error) {
 	s := &Spec{path: path}
 	d := &decoder{file: file}
 	if d.decode(data, s); len(d.problems) == 0 {
+		s.checkZeros(d)
 		s.setDefaults()
 		s.check(d)
 	}

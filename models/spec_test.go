@@ -260,6 +260,8 @@ func TestWrongYAML(t *testing.T) {
 		{"two means", strings.Replace(imageYAML, "[1, 2, 3]", "[1, 2]", 1), "image.mean must be one number or three"},
 		{"size of words", strings.Replace(imageYAML, "[32, 48]", "large", 1), "image.size must be a number or a list of numbers"},
 		{"size of 0", strings.Replace(imageYAML, "[32, 48]", "0", 1), "image.size must be whole numbers of at least 1"},
+		{"std of 0", strings.Replace(imageYAML, "std: 4", "std: 0", 1), "spec.yaml:15:3: image.std is 0"},
+		{"divided by 0", imageYAML + "  divide: 0\n", "spec.yaml:16:3: image.divide is 0"},
 		{"no value", strings.Replace(imageYAML, "output: y", "output:", 1), "output has no value"},
 		{"nothing", "", "document"},
 		{"a list", "- a\n", "the file must be a mapping"},
@@ -362,15 +364,28 @@ func TestFilesAreFoundAndChecked(t *testing.T) {
 	if _, err := s.locate(false); err != nil {
 		t.Fatal(err)
 	}
-	// Same size and time: what is remembered is trusted, unless asked not to.
+	// What is remembered is trusted, unless asked not to.
+	info, err := os.Stat(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, inode := changeOf(info)
+	remember(memoPath(paths[0]), remembered{info.Size(), info.ModTime(), changed, inode, someSHA})
+	if got, err := hashOf(paths[0], false); err != nil || got != someSHA {
+		t.Errorf("the hash was taken again: %s, %v", got, err)
+	}
+	if got, err := hashOf(paths[0], true); err != nil || got != s.Model.SHA256 {
+		t.Errorf("the hash was not taken anew: %s, %v", got, err)
+	}
+	// Other weights of the same size and time, as copies and archives leave them.
 	if err := os.WriteFile(paths[0], []byte("WEIGHTS"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chtimes(paths[0], old, old); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.locate(false); err != nil {
-		t.Errorf("the hash was taken again: %v", err)
+	if _, err := s.locate(false); err == nil && changed != 0 {
+		t.Error("a file that was changed and dated back was trusted")
 	}
 	if _, err := s.CheckFiles(); err == nil {
 		t.Error("CheckFiles trusted what was remembered")
