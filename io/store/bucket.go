@@ -126,9 +126,19 @@ func (b *bucketBackend) stat(ctx context.Context, key string) (Object, error) {
 // trimETag makes the tag of a header equal to that of a list.
 func trimETag(tag string) string { return strings.Trim(strings.TrimPrefix(tag, "W/"), `"`) }
 
+// quiet keeps the SDK from writing a line to stderr for each S3 object without a
+// checksum, which all have that were written before 2025 or by other programs.
+func quiet(as func(any) bool) error {
+	var options *[]func(*s3.Options)
+	if as(&options) {
+		*options = append(*options, func(o *s3.Options) { o.DisableLogOutputChecksumValidationSkipped = true })
+	}
+	return nil
+}
+
 func (b *bucketBackend) open(ctx context.Context, key string, off, n int64) (io.ReadCloser, Object, error) {
 	w := watch(ctx, b.opts.Timeout)
-	r, err := b.b.NewRangeReader(w.ctx, key, off, n, nil)
+	r, err := b.b.NewRangeReader(w.ctx, key, off, n, &blob.ReaderOptions{BeforeRead: quiet})
 	w.rest()
 	if err != nil {
 		w.stop()

@@ -39,10 +39,13 @@ func fileObject(key string, fi fs.FileInfo) (Object, error) {
 	}, nil
 }
 
-// fileError maps the ways in which a path can be missing to ErrNotFound.
+// fileError maps the ways in which a path can be missing to ErrNotFound: a link to
+// itself leads to no file, and no file has a name that is too long.
 func fileError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return ErrNotFound
+	for _, missing := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
+		if errors.Is(err, missing) {
+			return ErrNotFound
+		}
 	}
 	return err
 }

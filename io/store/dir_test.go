@@ -70,7 +70,7 @@ func TestFilesOfUsers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for to, name := range map[string]string{"real": "linked", "real/a.jpg": "b.jpg", "nowhere": "dangling"} {
+	for to, name := range map[string]string{"real": "linked", "real/a.jpg": "b.jpg", "nowhere": "dangling", "loop": "loop"} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -99,6 +99,8 @@ func TestFetchFiles(t *testing.T) {
 		{at + "/ok/missing.jpg", pipeline.ReasonNotFound},
 		{at + "/ok/a.jpg/below", pipeline.ReasonNotFound},
 		{at + "/ok/dangling.jpg", pipeline.ReasonNotFound},
+		{at + "/ok/loop", pipeline.ReasonNotFound},
+		{at + "/ok/" + strings.Repeat("x", 300), pipeline.ReasonNotFound},
 		{at + "/ok/sub", pipeline.ReasonNotFound},
 		{at + "/ok/empty.jpg", pipeline.ReasonEmpty},
 		{at + "/ok/big.jpg", pipeline.ReasonTooLarge},
@@ -116,9 +118,6 @@ func TestFetchFiles(t *testing.T) {
 		{"", pipeline.ReasonOutsideAllow},
 	} {
 		wantReason(t, f, c.uri, c.reason, false)
-	}
-	if _, err := f.Fetch(t.Context(), at+"/ok/loop"); err == nil {
-		t.Error("a loop of links was read")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

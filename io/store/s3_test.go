@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -237,5 +238,29 @@ func TestS3NoBucket(t *testing.T) {
 	}
 	if err := s.WriteAll(t.Context(), "k", nil); err == nil || !strings.Contains(err.Error(), "NoSuchBucket") {
 		t.Errorf("write: %v", err)
+	}
+}
+
+// TestS3IsQuiet: an object without a checksum, as older ones are, is read without a
+// word on stderr.
+func TestS3IsQuiet(t *testing.T) {
+	stderr := os.Stderr
+	defer func() { os.Stderr = stderr }()
+	said, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	os.Stderr = said // before the client is made
+	u, dir := s3test.Start(t)
+	s := open(t, u)
+	if err := os.WriteFile(filepath.Join(dir, "k"), []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := s.Read(t.Context(), "k", 0); string(data) != "old" || err != nil {
+		t.Errorf("read %q, %v", data, err)
+	}
+	if data, err := os.ReadFile(said.Name()); len(data) > 0 || err != nil {
+		t.Errorf("stderr: %s, %v", data, err)
 	}
 }
