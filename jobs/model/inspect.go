@@ -11,6 +11,7 @@ import (
 
 	"winnow/jobs/internal/job"
 	"winnow/models/onnx"
+	"winnow/pipeline"
 )
 
 // InspectCmd is the command model inspect.
@@ -234,6 +235,11 @@ Exit status: 0 done, 1 failed, 2 usage.`
 
 // Run cuts and writes.
 func (c *CutCmd) Run(_ context.Context, app *job.App) error {
+	if from, err := os.Stat(c.File); err == nil {
+		if to, err := os.Stat(c.Out); err == nil && os.SameFile(from, to) {
+			return pipeline.Usagef("%s would be written over itself, and the rest of the model be lost; write to another file", c.File)
+		}
+	}
 	g, err := onnx.Inspect(c.File)
 	if err != nil {
 		return err
