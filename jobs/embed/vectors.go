@@ -29,7 +29,7 @@ import (
 
 // Tags of the shards of imported vectors in the table's log.
 const (
-	tagSource  = "winnow.source"
+	tagSource  = workspace.TagSource
 	tagVersion = "winnow.source_version"
 )
 

@@ -35,6 +35,10 @@ type Live struct {
 	w *Workspace
 }
 
+// TagSource is the tag in the table's log of the file that a shard of imported
+// vectors was brought in from.
+const TagSource = "winnow.source"
+
 // VectorSchema describes the table of an embedding.
 var VectorSchema = table.Schema{
 	{Name: "asset_id", Type: table.String},
@@ -107,11 +111,12 @@ func (w *Workspace) LiveIn(ctx context.Context, s *Space) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A row that two shards hold (a commit that raced another) counts once.
+	// A row that two shards hold (a commit that raced another) counts once, as does an
+	// asset that several rows of imported files name: the first file by name, its first row.
 	err = db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %s AS
 		SELECT asset_id, k.version AS version, content_hash, file, row
 		FROM %s k JOIN assets a USING (asset_id) WHERE %s = k.version
-		QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY file, row) = 1`,
+		QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY rank, row) = 1`,
 		query.Ident(l.Table), query.Ident(s.table("keys")), s.versionSQL()))
 	if err != nil {
 		return nil, err
@@ -137,15 +142,16 @@ func (w *Workspace) loadKeys(ctx context.Context, l *Live) error {
 		return err
 	}
 	name := l.Space.table("keys")
-	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+query.Ident(name)+" (asset_id VARCHAR, version VARCHAR, content_hash VARCHAR, file BIGINT, row BIGINT)"); err != nil {
+	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+query.Ident(name)+" (asset_id VARCHAR, version VARCHAR, content_hash VARCHAR, file BIGINT, row BIGINT, rank BIGINT)"); err != nil {
 		return err
 	}
+	ranks := l.ranks()
 	return db.Append(ctx, name, func(add func(values ...any) error) error {
 		for i, f := range l.Snapshot.Files {
 			err := l.open(ctx, f, func(r *shard.Reader) error {
 				return r.Blocks(shard.ScanOptions{IDs: true}, func(b *shard.Block) error {
 					for k := range b.AssetID {
-						if err := add(b.AssetID[k], b.Version[k], b.ContentHash[k], int64(i), b.First+int64(k)); err != nil {
+						if err := add(b.AssetID[k], b.Version[k], b.ContentHash[k], int64(i), b.First+int64(k), ranks[i]); err != nil {
 							return err
 						}
 					}
@@ -158,6 +164,23 @@ func (w *Workspace) loadKeys(ctx context.Context, l *Live) error {
 		}
 		return nil
 	})
+}
+
+// ranks is the place of each shard in the order of the files that they were brought
+// in from. The shards' own names are hashes, which a mere copy of a file changes.
+func (l *Live) ranks() []int64 {
+	order := make([]int, len(l.Snapshot.Files))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return strings.Compare(l.Snapshot.Files[a].Tags[TagSource], l.Snapshot.Files[b].Tags[TagSource])
+	})
+	out := make([]int64, len(order))
+	for rank, i := range order {
+		out[i] = int64(rank)
+	}
+	return out
 }
 
 // open opens a shard for the time of fn.
