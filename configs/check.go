@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -223,6 +224,9 @@ func (k *checker) unique(list string, n int, name func(int) string) {
 	}
 }
 
+// forPeople are the formats that keep the assets' own URIs.
+var forPeople = []string{"jsonl", "parquet", "arrow", "html"}
+
 func (k *checker) batches() {
 	for i, b := range k.c.Batches {
 		path := fmt.Sprintf("$.batches[%d]", i)
@@ -239,6 +243,9 @@ func (k *checker) batches() {
 					k.add(fmt.Sprintf("%s.labelbox.uri_rewrite[%d].to", path, j), "write an https:// address", "Labelbox does not read s3:// addresses")
 				}
 			}
+		}
+		if len(b.URIRewrite) > 0 && !slices.ContainsFunc(b.Emit, func(e string) bool { return !contains(forPeople, e) }) {
+			k.add(path+".uri_rewrite", "add a labeling tool to emit, or delete the rules", "the batch rewrites URIs for labeling tools and emits for none")
 		}
 		if b.Labelbox != nil && !contains(b.Emit, "labelbox") {
 			k.add(path+".labelbox", "add labelbox to emit, or delete the options", "the batch has options for labelbox and does not emit it")

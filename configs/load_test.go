@@ -227,6 +227,7 @@ func TestOneMistake(t *testing.T) {
 		{"negative seed", "functions:", "seed: -1\nfunctions:", `winnow.yaml:11:7: seed is -1; write a whole number from 0 up to 9007199254740991`},
 		{"device", "functions:", "device: gpu\nfunctions:", `winnow.yaml:11:9: device is "gpu"; write auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N`},
 		{"labelbox options", "emit: [labelbox, jsonl, html]", "labelbox: {priority: 9}", `winnow.yaml:18:15: the batch has options for labelbox and does not emit it; add labelbox to emit, or delete the options|winnow.yaml:18:26: priority is 9; write a whole number from 1 up to 5`},
+		{"rules for no tool", "emit: [labelbox, jsonl, html]", "emit: [jsonl]\n    uri_rewrite: [{from: a, to: b}]", `winnow.yaml:19:18: the batch rewrites URIs for labeling tools and emits for none; add a labeling tool to emit, or delete the rules`},
 		{"labelbox reads no s3", "emit: [labelbox, jsonl, html]", "emit: [labelbox]\n    labelbox: {uri_rewrite: [{from: a, to: s3://b}]}", `winnow.yaml:19:44: Labelbox does not read s3:// addresses; write an https:// address`},
 		{"tab", "  - name: fruit", "\t- name: fruit", "winnow.yaml:13:1: YAML: found character '\t' that cannot start any token; indent with spaces"},
 		{"open bracket", `allow: ["file://./data/"]`, `allow: ["file://./data/"`, `winnow.yaml:7:1: YAML: ',' or ']' must be specified; close the bracket; text with [ ] { } or , goes in quotes`},

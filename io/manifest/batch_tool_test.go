@@ -228,7 +228,7 @@ func manyPictures(n int64) iter.Seq2[*BatchRow, error] {
 }
 
 func TestToolsSplit(t *testing.T) {
-	for names, n := range map[string]int64{"cvat,huggingface": 100_010, "coco,cvat,fiftyone,ground-truth,huggingface,label-studio": 3_001} {
+	for names, n := range map[string]int64{"cvat": 100_010, "coco,cvat,fiftyone,ground-truth,huggingface,label-studio": 3_001} {
 		var asked atomic.Int64
 		e := Emission{Info: &BatchInfo{Name: "many", Slot: "s"}, Rows: manyPictures(n), limits: toolLimits{rows: 3 * n / 10},
 			Size: func(context.Context, *BatchRow) (int, int, error) { asked.Add(1); return 1, 1, nil }}
