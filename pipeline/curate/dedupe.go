@@ -37,11 +37,11 @@ func dropNear(ctx context.Context, order []int, n Near, progress pipeline.Progre
 	v, limit := n.Vectors, n.Distance
 	room := slack(v.Dim)
 	keptRows, keptAt := &list{v: v}, []int(nil)
-	tile := tileRows * workers()
+	step := tileRows * workers()
 	counter := progress.Start("dedupe", "rows", int64(len(order)))
 	defer counter.Done()
-	for lo := 0; lo < len(order); lo += tile {
-		part := order[lo:min(lo+tile, len(order))]
+	for lo := 0; lo < len(order); lo += step {
+		part := order[lo:min(lo+step, len(order))]
 		rows, at := &list{v: v}, make([]int, 0, len(part))
 		for _, i := range part {
 			if r := v.row(i); r >= 0 {
@@ -53,11 +53,11 @@ func dropNear(ctx context.Context, order []int, n Near, progress pipeline.Progre
 		for i := range of {
 			of[i] = -1
 		}
-		err := cosines(ctx, rows, keptRows, 0, keptRows.len(), func(lo, n, setLo, setN int, c []float32) {
-			for i := lo; i < lo+n; i++ {
-				for j, x := range c[(i-lo)*setN : (i-lo+1)*setN] {
-					if of[i] < 0 && 1-float64(x) <= limit+room && distance(rows, i, keptRows, setLo+j) <= limit {
-						of[i] = setLo + j
+		err := cosines(ctx, rows, keptRows, 0, keptRows.len(), func(t *tile) {
+			for i := t.lo; i < t.lo+t.n; i++ {
+				for j, x := range t.of(i) {
+					if of[i] < 0 && 1-float64(x) <= limit+room && distance(rows, i, keptRows, t.setLo+j) <= limit {
+						of[i] = t.setLo + j
 					}
 				}
 			}
@@ -98,10 +98,10 @@ func dropNear(ctx context.Context, order []int, n Near, progress pipeline.Progre
 func among(ctx context.Context, rows *list, limit, room float64, of []int) ([]int, error) {
 	n := rows.len()
 	within := make([][]int, n) // earlier rows within the distance, in order
-	err := cosines(ctx, rows, rows, 0, n, func(lo, m, setLo, setN int, c []float32) {
-		for i := lo; i < lo+m; i++ {
-			for j, x := range c[(i-lo)*setN : (i-lo+1)*setN] {
-				if j += setLo; j < i && of[i] < 0 && of[j] < 0 && 1-float64(x) <= limit+room && distance(rows, i, rows, j) <= limit {
+	err := cosines(ctx, rows, rows, 0, n, func(t *tile) {
+		for i := t.lo; i < t.lo+t.n; i++ {
+			for j, x := range t.of(i) {
+				if j += t.setLo; j < i && of[i] < 0 && of[j] < 0 && 1-float64(x) <= limit+room && distance(rows, i, rows, j) <= limit {
 					within[i] = append(within[i], j)
 				}
 			}

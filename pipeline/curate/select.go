@@ -41,6 +41,7 @@ type selection struct {
 	balances []*balance
 	quotas   []*quota
 	groups   []*group
+	stale    []int32 // of measure, used again and again
 
 	tooNear, overQuota int
 }
@@ -333,7 +334,7 @@ func (s *selection) fresh(k int) bool {
 // measure looks at picks that the first stale candidates of a group were not
 // measured against.
 func (s *selection) measure(ctx context.Context, g *group, most int) error {
-	var stale []int32
+	stale := s.stale[:0]
 	for len(g.heap) > 0 && len(stale) < most {
 		k := g.heap[0].at
 		if s.fresh(int(k)) {
@@ -346,6 +347,7 @@ func (s *selection) measure(ctx context.Context, g *group, most int) error {
 		}
 		stale = append(stale, k)
 	}
+	s.stale = stale
 	return s.back(ctx, g, stale, g.heap.push)
 }
 

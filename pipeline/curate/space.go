@@ -15,6 +15,11 @@ type space struct {
 	looked   []int32   // so many rows of picked were taken into account
 	picked   *list     // what exists, then the picks
 	existing int       // rows of picked that exist
+
+	// for measureRun, used again and again
+	some  list
+	best  []float64
+	which []int32
 }
 
 func newSpace(o *Objective, left []int) *space {
@@ -94,17 +99,18 @@ func (sp *space) measure(ctx context.Context, at []int32) error {
 
 // measureRun measures positions against picked[from:to].
 func (sp *space) measureRun(ctx context.Context, at []int32, from, to int) error {
-	rows := &list{v: sp.rows.v, at: make([]int32, 0, len(at)), norms: make([]float64, 0, len(at))}
-	best, which := make([]float64, len(at)), make([]int32, len(at))
+	rows := &sp.some
+	rows.v, rows.at, rows.norms = sp.rows.v, rows.at[:0], rows.norms[:0]
+	sp.best, sp.which = grow(sp.best, len(at)), grow(sp.which, len(at))
 	for n, k := range at {
 		rows.copyRow(sp.rows, int(k))
-		best[n], which[n] = sp.distance[k], sp.closest[k]
+		sp.best[n], sp.which[n] = sp.distance[k], sp.closest[k]
 	}
-	if err := closest(ctx, rows, sp.picked, from, to, best, which); err != nil {
+	if err := closest(ctx, rows, sp.picked, from, to, sp.best, sp.which); err != nil {
 		return err
 	}
 	for n, k := range at {
-		sp.distance[k], sp.closest[k], sp.looked[k] = best[n], which[n], max(sp.looked[k], int32(to))
+		sp.distance[k], sp.closest[k], sp.looked[k] = sp.best[n], sp.which[n], max(sp.looked[k], int32(to))
 	}
 	return nil
 }

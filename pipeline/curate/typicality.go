@@ -111,22 +111,21 @@ func meanOfNearest(ctx context.Context, rows, set *list, self []int32, k int) ([
 	room := slack(rows.v.Dim)
 	out := slices.Repeat([]float64{math.NaN()}, rows.len())
 	nearest := make([]*shortlist, rows.len())
-	err := cosines(ctx, rows, set, 0, set.len(), func(lo, n, setLo, setN int, c []float32) {
-		for i := lo; i < lo+n; i++ {
+	err := cosines(ctx, rows, set, 0, set.len(), func(t *tile) {
+		for i := t.lo; i < t.lo+t.n; i++ {
 			if nearest[i] == nil {
 				nearest[i] = &shortlist{k: k, room: room, least: float32(math.Inf(-1))}
 			}
 			s := nearest[i]
-			for j, x := range c[(i-lo)*setN : (i-lo+1)*setN] {
-				if x >= s.least && set.at[setLo+j] != self[i] {
-					s.add(x, int32(setLo+j))
+			for j, x := range t.of(i) {
+				if x >= s.least && set.at[t.setLo+j] != self[i] {
+					s.add(x, int32(t.setLo+j))
 				}
 			}
-			if setLo+setN < set.len() {
-				continue
+			if t.last {
+				out[i] = s.mean(rows, i, set)
+				nearest[i] = nil
 			}
-			out[i] = s.mean(rows, i, set)
-			nearest[i] = nil
 		}
 	})
 	return out, err
@@ -138,11 +137,6 @@ type shortlist struct {
 	room  float64
 	least float32 // below it no row can be
 	found []hit
-}
-
-type hit struct {
-	cosine float32
-	at     int32
 }
 
 func (s *shortlist) add(cosine float32, at int32) {

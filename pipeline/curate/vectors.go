@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -225,10 +226,8 @@ func (l *list) block(lo, n int, room *[]float32) []float32 {
 	if l.keep {
 		return l.units[lo*d : (lo+n)*d]
 	}
-	if cap(*room) < n*d {
-		*room = make([]float32, n*d)
-	}
-	out := (*room)[:n*d]
+	*room = grow(*room, n*d)
+	out := *room
 	for i := range n {
 		l.unit(lo+i, out[i*d:(i+1)*d])
 	}
@@ -255,32 +254,71 @@ const (
 	tileSet  = 1024 // and of the other
 )
 
-// cosines calls fn with the single-precision cosines of tiles of rows with
-// set[from:to], each tile once, from several goroutines. A tile of rows is
-// handled by one goroutine, its tiles of set in order.
-func cosines(ctx context.Context, rows, set *list, from, to int, fn func(lo, n, setLo, setN int, c []float32)) error {
+// scratch is memory that one goroutine of cosines works in. It is used again
+// and again: a selection measures some ten thousand times.
+type scratch struct {
+	cosines, rows, set []float32
+	near               [][]hit // by row of the tile, for closest
+}
+
+// hit is a row of a set that may matter to another row.
+type hit struct {
+	cosine float32
+	at     int32
+}
+
+var scratches = sync.Pool{New: func() any { return &scratch{} }}
+
+// tile is the cosines of rows [lo, lo+n) with rows [setLo, setLo+setN) of set,
+// in single precision and row-major.
+type tile struct {
+	lo, n, setLo, setN int
+	last               bool // for these rows
+	cosines            []float32
+	room               *scratch
+}
+
+// of is the cosines of one row.
+func (t *tile) of(row int) []float32 {
+	return t.cosines[(row-t.lo)*t.setN : (row-t.lo+1)*t.setN]
+}
+
+// cosines calls fn with tiles of rows and set[from:to], each once, from several
+// goroutines. A tile of rows is handled by one goroutine, its tiles of set in
+// order.
+func cosines(ctx context.Context, rows, set *list, from, to int, fn func(*tile)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers())
 	step := min(tileRows, max((rows.len()+workers()-1)/workers(), 16))
 	for lo := 0; lo < rows.len(); lo += step {
 		g.Go(func() error {
+			room := scratches.Get().(*scratch)
+			defer scratches.Put(room)
 			n := min(step, rows.len()-lo)
-			c := make([]float32, n*min(tileSet, to-from))
-			var roomA, roomB []float32
-			a := rows.block(lo, n, &roomA)
+			room.cosines = grow(room.cosines, n*min(tileSet, to-from))
+			a := rows.block(lo, n, &room.rows)
 			for setLo := from; setLo < to; setLo += tileSet {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				setN := min(tileSet, to-setLo)
-				b := set.block(setLo, setN, &roomB)
-				vec.MulABT(n, setN, rows.v.Dim, a, b, c[:n*setN])
-				fn(lo, n, setLo, setN, c[:n*setN])
+				t := &tile{lo: lo, n: n, setLo: setLo, setN: min(tileSet, to-setLo), room: room}
+				t.last = setLo+t.setN == to
+				t.cosines = room.cosines[:n*t.setN]
+				vec.MulABT(n, t.setN, rows.v.Dim, a, set.block(setLo, t.setN, &room.set), t.cosines)
+				fn(t)
 			}
 			return nil
 		})
 	}
 	return g.Wait()
+}
+
+// grow is s with n elements, of any content.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		s = make([]T, n)
+	}
+	return s[:n]
 }
 
 // closest lowers best[i] to the distance of row i to the closest row of
@@ -291,39 +329,39 @@ func closest(ctx context.Context, rows, set *list, from, to int, best []float64,
 		return ctx.Err()
 	}
 	room := slack(rows.v.Dim)
-	type near struct {
-		j int32
-		c float32
-	}
-	lists := make([][]near, rows.len()) // rows of set that may be the closest
-	tops := make([]float64, rows.len())
-	for i := range tops {
-		tops[i] = 1 - best[i] - room
-	}
-	return cosines(ctx, rows, set, from, to, func(lo, n, setLo, setN int, c []float32) {
-		for i := range n {
-			top := float32(tops[lo+i] - 2*room) // rounded, and room to spare
-			for j, x := range c[i*setN : (i+1)*setN] {
-				if x < top {
-					continue
-				}
-				if x := float64(x); x+room >= tops[lo+i] {
-					tops[lo+i] = max(tops[lo+i], x-room)
-					lists[lo+i] = append(lists[lo+i], near{int32(setLo + j), float32(x)})
+	return cosines(ctx, rows, set, from, to, func(t *tile) {
+		if t.setLo == from {
+			t.room.near = grow(t.room.near, t.n)
+		}
+		for i := t.lo; i < t.lo+t.n; i++ {
+			near := t.room.near[i-t.lo]
+			if t.setLo == from {
+				near = near[:0]
+			}
+			// Below the least cosine a row is not the closest, or not closer than best.
+			least := 1 - best[i] - 2*room
+			for _, m := range near {
+				least = max(least, float64(m.cosine)-2*room)
+			}
+			bar := float32(least)
+			for j, x := range t.of(i) {
+				if x >= bar {
+					near = append(near, hit{x, int32(t.setLo + j)})
+					bar = max(bar, x-float32(2*room))
 				}
 			}
-			if setLo+setN < to {
+			t.room.near[i-t.lo] = near
+			if !t.last {
 				continue
 			}
-			for _, m := range lists[lo+i] { // the row's last tile: decide
-				if float64(m.c)+room < tops[lo+i] {
+			for _, m := range near {
+				if m.cosine < bar {
 					continue
 				}
-				if d := distance(rows, lo+i, set, int(m.j)); d < best[lo+i] {
-					best[lo+i], which[lo+i] = d, m.j
+				if d := distance(rows, i, set, int(m.at)); d < best[i] {
+					best[i], which[i] = d, m.at
 				}
 			}
-			lists[lo+i] = nil
 		}
 	})
 }

@@ -49,25 +49,27 @@ const clusters, width = 2000, 24
 func newSource() *source {
 	s := &source{rng: rand.New(rand.NewPCG(2026, 11))}
 	for range clusters {
-		s.centers = append(s.centers, s.normal(1))
+		s.centers = append(s.centers, s.normal())
 	}
 	for range 50 * width {
-		s.spread = append(s.spread, s.normal(1))
+		s.spread = append(s.spread, s.normal())
 	}
 	return s
 }
 
-func (s *source) normal(scale float64) []float32 {
+func (s *source) normal() []float32 {
 	row := make([]float32, *dim)
 	for i := range row {
-		row[i] = float32(scale * s.rng.NormFloat64())
+		row[i] = float32(s.rng.NormFloat64())
 	}
 	return row
 }
 
 // next fills row, of length 1.
 func (s *source) next(row []float32) {
-	copy(row, s.normal(0.25))
+	for i := range row {
+		row[i] = float32(0.25 * s.rng.NormFloat64())
+	}
 	if *data == "clusters" {
 		c := int(clusters * math.Pow(s.rng.Float64(), 2)) // few are large
 		for i, x := range s.centers[c] {
@@ -99,7 +101,7 @@ func run(ctx context.Context) error {
 	}
 	cs := make([]curate.Candidate, *rows)
 	s, row := newSource(), make([]float32, *dim)
-	made := make([]float32, 0, *dim)
+	var made []float32
 	for i := range cs {
 		s.next(row)
 		cs[i].ID = fmt.Sprintf("%09d", i)
