@@ -117,6 +117,12 @@ run-bench-embed:
 	@.deps/venv-interop/bin/python -B testdata/bench/data.py .deps/data/photos .deps/data/tuxpaint .deps/models/use-multilingual-v3/sp.model build/bench/data
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/embed.py
 
+.PHONY: bench-select run-bench-select
+bench-select: setup-test run-bench-select ## measure how fast winnow chooses, beside numpy, and in how much memory (8 minutes)
+run-bench-select:
+	@$(GO) build -o build/bench/select ./testdata/bench/select
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/selection.py
+
 .PHONY: argo-lint
 argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)
 	@./setup.sh argo
