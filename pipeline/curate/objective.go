@@ -67,7 +67,8 @@ type Typicality struct {
 	// Seed; 0 stands for 8192, and a negative number for all. The time is that
 	// of the product of candidates and sample. The K nearest of a sample stand
 	// for the K·rows/sample nearest of all, so that density is measured at a
-	// larger scale; see TestTypicalityOfSample for what that changes.
+	// larger scale. By a quarter of the rows ranks agree to .85 (Spearman), and
+	// the most typical tenth is 2 to 10 % less dense (TestTypicalityOfSample).
 	Sample int
 	Seed   uint64
 }

@@ -19,7 +19,7 @@ type Vectors struct {
 	Data []float32 // rows × Dim
 	// Compact is Data in half the memory, and instead of it; AppendCompact fills
 	// it. Every row is scaled so that its largest number is ±32767, and rounded:
-	// a cosine moves by less than 1e-5 as a rule, by √Dim/32767 at most. Products
+	// a cosine moves by some 1e-5, by √Dim/32767 at most. Products
 	// of such rows are whole numbers and exact.
 	Compact []int16
 	// Rows gives the row of every candidate, -1 for one without a vector. Nil
