@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"winnow/pipeline"
 	"winnow/pipeline/function"
@@ -20,29 +17,16 @@ type checker struct {
 	dir      string // of the config file
 	problems []pipeline.Problem
 	told     []string // paths that the decoder has reported
+	added    []string // and that add has
 	partial  bool     // a function file is missing or cannot be read
 }
 
 func (k *checker) add(path, fix, format string, args ...any) {
+	k.added = append(k.added, path)
 	k.problems = append(k.problems, k.c.Problem(path, fmt.Sprintf(format, args...), fix))
 }
 
 func (k *checker) given(path string) bool { _, ok := k.c.marks[path]; return ok }
-
-// inherit hands the config's seed down to batches and random choices.
-func (k *checker) inherit() {
-	for i := range k.c.Batches {
-		b := &k.c.Batches[i]
-		if !k.given(fmt.Sprintf("$.batches[%d].seed", i)) {
-			b.Seed = k.c.Seed
-		}
-		for j := range b.Select {
-			if r := b.Select[j].Random; r != nil && !k.given(fmt.Sprintf("$.batches[%d].select[%d].random.seed", i, j)) {
-				r.Seed = b.Seed
-			}
-		}
-	}
-}
 
 // addresses makes all addresses absolute and names the sources.
 func (k *checker) addresses() {
@@ -221,122 +205,6 @@ func (k *checker) unique(list string, n int, name func(int) string) {
 			continue
 		}
 		first[name(i)] = i
-	}
-}
-
-// forPeople are the formats that keep the assets' own URIs.
-var forPeople = []string{"jsonl", "parquet", "arrow", "html"}
-
-func (k *checker) batches() {
-	for i, b := range k.c.Batches {
-		path := fmt.Sprintf("$.batches[%d]", i)
-		k.where(path+".where", b.Where)
-		if b.Dedupe != nil {
-			k.embedding(path+".dedupe.embedding", b.Dedupe.Embedding)
-		}
-		for j, o := range b.Select {
-			k.objective(index(path+".select", j), o)
-		}
-		if b.Labelbox != nil {
-			for j, r := range b.Labelbox.URIRewrite {
-				if strings.HasPrefix(r.To, "s3:/") {
-					k.add(fmt.Sprintf("%s.labelbox.uri_rewrite[%d].to", path, j), "write an https:// address", "Labelbox does not read s3:// addresses")
-				}
-			}
-		}
-		if len(b.URIRewrite) > 0 && !slices.ContainsFunc(b.Emit, func(e string) bool { return !contains(forPeople, e) }) {
-			k.add(path+".uri_rewrite", "add a labeling tool to emit, or delete the rules", "the batch rewrites URIs for labeling tools and emits for none")
-		}
-		if b.Labelbox != nil && !contains(b.Emit, "labelbox") {
-			k.add(path+".labelbox", "add labelbox to emit, or delete the options", "the batch has options for labelbox and does not emit it")
-		}
-	}
-}
-
-var (
-	sqlText   = regexp.MustCompile(`(?s)'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|"(?:[^"]|"")*"`)
-	sqlColumn = regexp.MustCompile(`(?:^|[^.\w])([A-Za-z]\w*)_(?:match|pct)\b`)
-)
-
-// where looks for columns of functions that do not exist. All else in a
-// condition is for the database to say.
-func (k *checker) where(path, expr string) {
-	if k.partial {
-		return
-	}
-	var names []string
-	known := map[string]bool{}
-	for _, fn := range k.c.Definitions {
-		names = append(names, fn.Name)
-		known[strings.ToLower(fn.Name)] = true
-	}
-	blank := sqlText.ReplaceAllStringFunc(expr, func(s string) string {
-		return strings.Map(func(r rune) rune {
-			if r == '\n' {
-				return r
-			}
-			return ' '
-		}, s)
-	})
-	for _, m := range sqlColumn.FindAllStringSubmatchIndex(blank, -1) {
-		name := blank[m[2]:m[3]]
-		if known[strings.ToLower(name)] {
-			continue
-		}
-		line := 1 + strings.Count(blank[:m[2]], "\n")
-		column := 1 + utf8.RuneCountInString(blank[strings.LastIndexByte(blank[:m[2]], '\n')+1:m[2]])
-		k.problems = append(k.problems, k.c.ProblemWithin(path, line, column, fmt.Sprintf("there is no function %q", name),
-			meant(name, names, "add it to functions, or take the column out")))
-	}
-}
-
-func (k *checker) objective(path string, o Objective) {
-	var set []string
-	for _, kind := range []string{"top", "random", "diversity"} {
-		if k.given(child(path, kind)) {
-			set = append(set, kind)
-		}
-	}
-	if len(set) > 1 {
-		k.add(path, "write each as an entry of its own", "an objective has both %s", strings.Join(set, " and "))
-	}
-	if len(set) == 0 && !tells(k.told, path) {
-		k.add(path, "write top, random or diversity", "an objective is empty")
-	}
-	if o.Diversity != nil {
-		k.embedding(child(path, "diversity.embedding"), o.Diversity.Embedding)
-	}
-	k.top(child(path, "top"), o.Top)
-}
-
-// top takes a function, its percentile, or a column of numbers.
-func (k *checker) top(path, name string) {
-	if name == "" || name == "confidence" || strings.HasPrefix(name, "metadata.") {
-		return
-	}
-	var names []string
-	for _, fn := range k.c.Definitions {
-		if fn.Name == name || fn.Name+"_pct" == name {
-			return
-		}
-		names = append(names, fn.Name)
-	}
-	if k.partial { // it may well be in the file that is reported already
-		return
-	}
-	fix := "name a function, confidence or metadata.NAME"
-	if n := nearest(name, append(names, "confidence")); n != "" {
-		fix = "did you mean " + n + "?"
-	}
-	k.add(path, fix, "there is no function %q", name)
-}
-
-func (k *checker) embedding(path, name string) {
-	if name == "" {
-		return
-	}
-	if _, ok := k.c.Embedding(name); !ok {
-		k.add(path, meant(name, k.embeddings(), "add it to embeddings"), "there is no embedding %q", name)
 	}
 }
 

@@ -142,41 +142,23 @@ func (f VectorFields) Map() map[string]string { return columns(f) }
 // Batch says what to choose for labeling.
 type Batch struct {
 	Name     string      `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9_-]{0\\,63}$" jsonschema_description:"The batch's name; it is identified by name and slot."`
-	Where    string      `json:"where,omitempty" jsonschema:"minLength=1,example=ripe_apples_match AND NOT labeled" jsonschema_description:"A SQL condition over the assets, metadata.*, labeled, batched, label, prediction, confidence, and three columns a function: f, f_match, f_pct. Without it every asset may be chosen."`
-	Exclude  []string    `json:"exclude,omitempty" jsonschema:"enum=batched,enum=labeled,uniqueItems=true,default=batched,default=labeled" jsonschema_description:"What is left out beforehand. Write [] to leave nothing out."`
+	Where    string      `json:"where,omitempty" jsonschema:"minLength=1,example=ripe_apples_match AND NOT labeled" jsonschema_description:"A SQL condition over the assets, metadata.*, label, labels, labeled, prediction, predictions, confidence, predicted, batches, batched, and three columns a function: f, f_match, f_pct. Without it every asset may be chosen."`
+	Exclude  []Exclude   `json:"exclude,omitempty" jsonschema:"uniqueItems=true,default=batched,default=labeled" jsonschema_description:"What is left out beforehand: batched, labeled, {batch: NAME} or {ids: FILE}. Write [] to leave nothing out."`
 	Dedupe   *Dedupe     `json:"dedupe,omitempty" jsonschema_description:"Keep one of each group of near-duplicates. Exact duplicates are dropped without it."`
-	Select   []Objective `json:"select" jsonschema:"required,minItems=1" jsonschema_description:"How to choose among what is left: top, random or diversity."`
-	Size     int         `json:"size" jsonschema:"required,minimum=1,maximum=10000000" jsonschema_description:"How many assets to choose at most."`
+	Select   []Objective `json:"select,omitempty" jsonschema:"minItems=1,example=[{top: ripe_apples}],example=[{diversity: {embedding: image}}]" jsonschema_description:"How to choose among what is left: one greedy pass over the product of all objectives, each to the power of its strength."`
+	Size     int         `json:"size,omitempty" jsonschema:"minimum=1,maximum=10000000" jsonschema_description:"How many assets to choose at most."`
 	Emit     []string    `json:"emit,omitempty" jsonschema:"enum=jsonl,enum=parquet,enum=arrow,enum=html,enum=labelbox,enum=label-studio,enum=cvat,enum=ground-truth,enum=coco,enum=fiftyone,enum=huggingface,minItems=1,uniqueItems=true,default=jsonl,default=parquet,default=html" jsonschema_description:"The files to write."`
 	Seed     uint64      `json:"seed,omitempty" jsonschema:"minimum=0,maximum=9007199254740991" jsonschema_description:"Seed of this batch's random choices. Default: the config's seed."`
 	Labelbox *Labelbox   `json:"labelbox,omitempty" jsonschema_description:"Options of the labelbox files."`
 
 	URIRewrite []URIRule `json:"uri_rewrite,omitempty" jsonschema:"minItems=1" jsonschema_description:"Turn URIs that the labeling tools cannot read into ones that they can. The first rule that fits applies; labelbox's own go first. jsonl, parquet, arrow and html keep the assets' URIs."`
-}
 
-// Dedupe keeps one of each group of rows that lie close together.
-type Dedupe struct {
-	Embedding string  `json:"embedding" jsonschema:"required,minLength=1" jsonschema_description:"The embedding to measure in."`
-	Distance  float64 `json:"distance" jsonschema:"required,minimum=0,maximum=2,example=0.05" jsonschema_description:"Rows at most this far apart, in cosine distance (1 - cosine), are duplicates."`
-	Keep      string  `json:"keep,omitempty" jsonschema:"enum=best,enum=first,default=best" jsonschema_description:"Which of them stays: the one with the best score, or the one with the smallest asset_id."`
-}
-
-// Objective is one way to choose: exactly one of its fields is set.
-type Objective struct {
-	Top       string     `json:"top,omitempty" jsonschema:"minLength=1,example=ripe_apples" jsonschema_description:"The rows with the highest score of this function, or the highest value of this number column."`
-	Random    *Random    `json:"random,omitempty" jsonschema_description:"A seeded random choice."`
-	Diversity *Diversity `json:"diversity,omitempty" jsonschema_description:"Rows far from each other: each next one is farthest from all that are chosen."`
-}
-
-// Random is a seeded random choice.
-type Random struct {
-	Seed uint64 `json:"seed,omitempty" jsonschema:"minimum=0,maximum=9007199254740991" jsonschema_description:"Default: the batch's seed."`
-}
-
-// Diversity chooses rows far from each other.
-type Diversity struct {
-	Embedding   string  `json:"embedding" jsonschema:"required,minLength=1" jsonschema_description:"The embedding to measure in."`
-	MinDistance float64 `json:"min_distance,omitempty" jsonschema:"minimum=0,maximum=2,example=0.1" jsonschema_description:"Stop when no row is left that is at least so far, in cosine distance, from all chosen ones."`
+	Quotas          []Quota          `json:"quotas,omitempty" jsonschema:"minItems=1" jsonschema_description:"How many rows of one kind the batch may hold."`
+	Proportion      float64          `json:"proportion,omitempty" jsonschema:"exclusiveMinimum=0,maximum=1,example=0.01" jsonschema_description:"Instead of size: the share of the rows that where and exclude leave, rounded; one row at least."`
+	StayAway        string           `json:"stay_away,omitempty" jsonschema:"enum=batched,enum=none" jsonschema_description:"batched: new picks stay away from the rows of earlier batches, in the spaces of diversity. The default where there is a diversity; none turns it off."`
+	SelectionConfig *SelectionConfig `json:"selection_config,omitempty" jsonschema_description:"A selection_config of LightlyOne, as it is, instead of select and size."`
+	// Conditions are the thresholds of SelectionConfig as SQL, beside Where.
+	Conditions []string `json:"conditions,omitempty" jsonschema:"-"`
 }
 
 // Labelbox are the options of the labelbox files of a batch.

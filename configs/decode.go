@@ -138,6 +138,8 @@ func (d *decoder) value(n ast.Node, s *jsonschema.Schema, v reflect.Value, path 
 		}
 	case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float64:
 		d.number(n, s, v, path)
+	case reflect.Bool:
+		d.truth(n, v, path)
 	default:
 		panic(fmt.Sprintf("configs: a field of type %s is declared, which the decoder does not know", v.Type()))
 	}
@@ -247,20 +249,14 @@ func (d *decoder) mapping(n ast.Node, s *jsonschema.Schema, v reflect.Value, pat
 	d.defaults(s, v, func(name string) bool { return seen[name] })
 }
 
-// later are words that a newer winnow will know.
-var later = map[string]string{
-	"similarity": "an objective", "typicality": "an objective", "weights": "an objective", "balance": "an objective",
-	"ordered": "an objective", "threshold": "an objective",
-}
-
 func (d *decoder) unknown(e entry, s *jsonschema.Schema, path string) {
 	names := propertyNames(s)
 	if e.key == "" {
 		d.problem(child(path, e.key), e.at, "a key is empty", "write one of "+strings.Join(names, ", "))
 		return
 	}
-	if what := later[e.key]; what != "" && strings.HasSuffix(path, "]") && strings.Contains(path, ".select[") {
-		d.problem(child(path, e.key), e.at, fmt.Sprintf("%s is %s that this version of winnow does not have yet", e.key, what), "write "+oneOf(names))
+	if fix := notOurs[e.key]; fix != "" && strings.Contains(path, ".selection_config") {
+		d.problem(child(path, e.key), e.at, e.key+" cannot be honoured here", fix)
 		return
 	}
 	where := "the file"
@@ -304,7 +300,15 @@ func setDefault(f reflect.Value, def any) {
 	case nil:
 	case []any:
 		for _, e := range def {
-			f.Set(reflect.Append(f, reflect.ValueOf(e)))
+			v := reflect.New(f.Type().Elem())
+			if t, ok := v.Interface().(encoding.TextUnmarshaler); ok {
+				if err := t.UnmarshalText([]byte(fmt.Sprint(e))); err != nil {
+					panic("configs: " + err.Error())
+				}
+			} else {
+				v.Elem().Set(reflect.ValueOf(e))
+			}
+			f.Set(reflect.Append(f, v.Elem()))
 		}
 	default:
 		text := fmt.Sprint(def)
@@ -356,6 +360,16 @@ func (d *decoder) sequence(n ast.Node, s *jsonschema.Schema, v reflect.Value, pa
 		d.problem(path, at(n), label(path)+" is an empty list", "name at least one, or delete the line")
 	}
 	v.Set(out)
+}
+
+// truth reads true or false.
+func (d *decoder) truth(n ast.Node, v reflect.Value, path string) {
+	b, ok := d.untag(n).(*ast.BoolNode)
+	if !ok {
+		d.wrongKind(n, path, "true or false")
+		return
+	}
+	v.SetBool(b.Value)
 }
 
 func (d *decoder) wrongKind(n ast.Node, path, want string) {

@@ -198,11 +198,6 @@ func exactlyOne(s *jsonschema.Schema, names ...string) {
 	}
 }
 
-// JSONSchemaExtend demands exactly one objective in an entry of select.
-func (Objective) JSONSchemaExtend(s *jsonschema.Schema) {
-	exactlyOne(s, "top", "random", "diversity")
-}
-
 // propertyNames lists the keys of an object in the order of their declaration.
 func propertyNames(s *jsonschema.Schema) []string {
 	var names []string

@@ -161,6 +161,9 @@ func walk(path string, s *invopop.Schema, fn func(path string, s *invopop.Schema
 	if s.Items != nil {
 		walk(path+"[]", s.Items, fn)
 	}
+	for _, form := range s.OneOf {
+		walk(path, form, fn)
+	}
 	if s.Properties == nil {
 		return
 	}
@@ -191,7 +194,7 @@ func TestSchemaRefuses(t *testing.T) {
 	config, fn := validator(t, "config"), validator(t, "function")
 	for _, c := range []struct{ from, to string }{
 		{"mode: append", "mode: apend"}, {"size: 200", "size: 0"}, {"size: 200", "sise: 200"}, {"workspace: file://./workspace\n", ""},
-		{"distance: 0.05", "distance: 3"}, {"[{top: ripe_apples}]", "[{top: a, random: {}}]"}, {"[{top: ripe_apples}]", "[{weights: a}]"},
+		{"distance: 0.05", "distance: 3"}, {"[{top: ripe_apples}]", "[{top: a, random: {}}]"}, {"[{top: ripe_apples}]", "[{weigths: a}]"}, {"[{top: ripe_apples}]", "[{weights: {strength: 1}}]"}, {"[{top: ripe_apples}]", "[{balance: {by: a, target: even}}]"},
 		{"of: caption", "of: title"}, {"[labelbox, jsonl, html]", "[labelbx]"}, {"functions: functions/*.yaml", "functions: 5"},
 		{"functions: functions/*.yaml", "limits: {bytes: 64}"}, {"functions: functions/*.yaml", "limits: {timeout: 30}"},
 		{"functions: functions/*.yaml", "max_rejects: 1"}, {"functions: functions/*.yaml", "device: gpu"}, {"name: fruit", "name: Fruit"},
