@@ -306,7 +306,7 @@ func (d *decoder) shares(n ast.Node, path string) map[string]float64 {
 
 // Ordered chooses rows in the order of a value.
 type Ordered struct {
-	By         string `json:"by" jsonschema:"required,minLength=1,example=metadata.taken" jsonschema_description:"A function, a column of numbers or times, or any SQL number."`
+	By         string `json:"by" jsonschema:"required,minLength=1,example=metadata.taken" jsonschema_description:"A function, a column of numbers, times or texts, or any SQL value."`
 	Descending bool   `json:"descending,omitempty" jsonschema_description:"The largest first."`
 }
 

@@ -226,7 +226,7 @@ func (k *checker) objective(path string, o Objective, last bool) {
 		k.sum(child(path, "balance.target"), o.Balance.Target.Shares)
 	}
 	if o.Ordered != nil {
-		k.value(child(path, "ordered.by"), o.Ordered.By, numbers)
+		k.value(child(path, "ordered.by"), o.Ordered.By, anyValue)
 		if !last {
 			k.add(child(path, "ordered"), "move it to the end of select", "ordered decides among what the other objectives leave equal, so it stands last")
 		}

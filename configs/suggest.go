@@ -72,3 +72,11 @@ func meant(word string, choices []string, none string) string {
 	}
 	return none
 }
+
+// Unknown reports whether a name is none of the known ones, with what to do.
+func Unknown(name string, known []string) (fix string, unknown bool) {
+	if contains(known, name) {
+		return "", false
+	}
+	return meant(name, known, "name one of "+oneOf(known)), true
+}

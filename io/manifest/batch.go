@@ -104,14 +104,14 @@ type FunnelStep struct {
 // Funnel is the steps in the order they ran; the first is the whole corpus.
 type Funnel []FunnelStep
 
-// String gives "785 → where 120 → selected 20".
+// String gives "1,204,331 → where 8,210 → selected 500".
 func (f Funnel) String() string {
 	var b strings.Builder
 	for i, s := range f {
 		if i > 0 {
 			b.WriteString(" → " + s.Step + " ")
 		}
-		fmt.Fprintf(&b, "%d", s.Rows)
+		b.WriteString(group(s.Rows))
 	}
 	return b.String()
 }

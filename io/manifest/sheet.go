@@ -231,6 +231,9 @@ func left(before, after int64) string {
 	return "all kept"
 }
 
+// Thousands writes 12345 as 12,345.
+func Thousands(n int64) string { return group(n) }
+
 // group writes 12345 as 12,345.
 func group(n int64) string {
 	s := fmt.Sprint(n)

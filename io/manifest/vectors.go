@@ -75,7 +75,7 @@ func (r *Reader) FindVectors(ctx context.Context, src VectorSource) ([]VectorFil
 			ids = folder + "/metadata/metadata_*.parquet" + options
 		}
 	}
-	found, err := r.listFiles(ctx, files)
+	found, err := r.listFiles(ctx, "vectors", files)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (r *Reader) addIDs(ctx context.Context, out []VectorFile, files, ids string
 		}
 		return nil
 	}
-	places, err := r.listFiles(ctx, ids)
+	places, err := r.listFiles(ctx, "vectors", ids)
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,9 @@ func clipFolder(files string) (folder, options string) {
 	return strings.TrimRight(folder, "/"), options
 }
 
-// listFiles lists one file, or the files of a glob, in natural order.
-func (r *Reader) listFiles(ctx context.Context, pattern string) ([]Place, error) {
+// listFiles lists one file, or the files of a glob, in natural order. Errors
+// begin with what they are.
+func (r *Reader) listFiles(ctx context.Context, what, pattern string) ([]Place, error) {
 	at, err := r.locate(ctx, pattern)
 	if err != nil {
 		return nil, err
@@ -155,14 +156,14 @@ func (r *Reader) listFiles(ctx context.Context, pattern string) ([]Place, error)
 		return []Place{{at.root, o.Key, version(o)}}, nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("vectors: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if !isGlob(at.key) {
-		return nil, pipeline.Usagef("vectors %s does not exist; correct the path", pattern)
+		return nil, pipeline.Usagef("%s %s does not exist; correct the path", what, pattern)
 	}
 	g, err := newGlob(at.key)
 	if err != nil {
-		return nil, pipeline.Usagef("vectors: %v", err)
+		return nil, pipeline.Usagef("%s: %v", what, err)
 	}
 	list := at.st.List(ctx, g.prefix)
 	if !g.deep {
@@ -171,7 +172,7 @@ func (r *Reader) listFiles(ctx context.Context, pattern string) ([]Place, error)
 	var out []Place
 	for o, err := range list {
 		if err != nil {
-			return nil, fmt.Errorf("vectors: %w", err)
+			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 		if _, ok := g.match(o.Key); ok && !o.IsDir {
 			out = append(out, Place{at.root, o.Key, version(o)})

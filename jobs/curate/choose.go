@@ -2,56 +2,16 @@ package curate
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
-	"winnow/configs"
 	"winnow/io/manifest"
 	"winnow/io/query"
-	"winnow/pipeline"
 	"winnow/pipeline/curate"
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// checkWhere looks at the conditions and columns of all batches before any is
-// chosen, and returns everything that is wrong with them.
-func (r *rows) checkWhere(ctx context.Context, batches []configs.Batch) error {
-	var faults pipeline.UsageError
-	check := func(b configs.Batch, what, expr string) error {
-		err := r.db.BindWhere(ctx, "rows", expr)
-		var fault *query.ExprError
-		if errors.As(err, &fault) {
-			faults.Problems = append(faults.Problems, pipeline.Problem{File: r.w.App.Globals.Config,
-				What: fmt.Sprintf("batch %s, %s: %v", b.Name, what, fault)})
-			return nil
-		}
-		return err
-	}
-	for _, b := range batches {
-		if b.Where != "" {
-			if err := check(b, "where", b.Where); err != nil {
-				return err
-			}
-		}
-		for _, o := range b.Select {
-			if o.Top == "" {
-				continue
-			}
-			if err := check(b, "select top", "("+o.Top+") > 0"); err != nil {
-				return err
-			}
-		}
-	}
-	if len(faults.Problems) > 0 {
-		return &faults
-	}
-	return nil
-}
 
 // hashes is the table that gives an asset its content hash: that of the first
 // embedding, images before texts.
@@ -65,29 +25,58 @@ func (r *rows) hashes() string {
 	return query.Ident(r.live[first].Table)
 }
 
-// choose runs the steps of one batch: where, exclude, dedupe, select, cap.
-func (r *rows) choose(ctx context.Context, b configs.Batch) (*picked, error) {
-	p := &picked{funnel: manifest.Funnel{{Step: "assets", Rows: r.assets}}}
-	where := "true"
+// filter is one step of what a batch leaves out.
+type filter struct {
+	name string // in the funnel
+	sql  string // what stays
+}
+
+// filters lists the steps of where and exclude, in order.
+func (r *rows) filters(b chosenBatch) (list []filter) {
 	if b.Where != "" {
-		where = query.Parens(b.Where)
+		list = append(list, filter{"where", query.Parens(b.Where)})
+	}
+	for _, c := range b.Conditions {
+		list = append(list, filter{c, query.Parens(c)})
+	}
+	for i, x := range b.Exclude {
+		switch {
+		case x.Rows != "":
+			list = append(list, filter{"not " + x.Rows, "NOT " + query.Ident(x.Rows)})
+		case x.Batch != "":
+			list = append(list, filter{"not in batch " + x.Batch, "NOT list_contains(batches, " + query.Literal(x.Batch) + ")"})
+		case x.IDs != "":
+			list = append(list, filter{"not in " + baseName(x.IDs), "NOT EXISTS (FROM " + query.Ident(r.ids[idsKey{b.Name, i}].table) + " ids WHERE ids.asset_id = rows.asset_id)"})
+		}
+	}
+	return list
+}
+
+// baseName is the last part of an address.
+func baseName(address string) string {
+	address, _, _ = strings.Cut(address, "?")
+	return address[strings.LastIndexByte(address, '/')+1:]
+}
+
+// choose runs the steps of one batch: where, exclude, dedupe, select, cap.
+func (r *rows) choose(ctx context.Context, b chosenBatch, dry bool) (*picked, error) {
+	p := &picked{funnel: manifest.Funnel{{Step: "assets", Rows: r.assets}}}
+	where, left := "true", r.assets
+	for _, f := range r.filters(b) {
+		where += " AND " + f.sql
 		n, err := r.db.Int(ctx, "SELECT count(*) FROM rows WHERE "+where)
 		if err != nil {
-			return nil, r.whereFailed(b, err)
+			return nil, r.failed(b, err)
 		}
-		p.funnel = append(p.funnel, manifest.FunnelStep{Step: "where", Rows: n})
+		p.funnel, left = append(p.funnel, manifest.FunnelStep{Step: f.name, Rows: n}), n
 	}
-	for _, x := range b.Exclude {
-		where += " AND NOT " + query.Ident(x) // batched, labeled
-		n, err := r.db.Int(ctx, "SELECT count(*) FROM rows WHERE "+where)
-		if err != nil {
-			return nil, r.whereFailed(b, err)
-		}
-		p.funnel = append(p.funnel, manifest.FunnelStep{Step: "not " + x, Rows: n})
+	p.asked = b.Size
+	if b.Proportion > 0 {
+		p.asked = max(int(b.Proportion*float64(left)+0.5), 1)
 	}
-	req, err := r.request(ctx, b, where)
+	req, err := r.request(ctx, b, where, p, dry)
 	if err != nil {
-		return nil, r.whereFailed(b, err)
+		return nil, err
 	}
 	res, err := curate.Run(ctx, *req)
 	if err != nil {
@@ -100,114 +89,61 @@ func (r *rows) choose(ctx context.Context, b configs.Batch) (*picked, error) {
 	for i, x := range res.Picks {
 		ids[i] = x.ID
 	}
+	p.tooNear, p.overQuota = res.TooNear, res.OverQuota
+	p.groups = groups(req, res.Picks)
 	p.rows, err = r.describe(ctx, res.Picks, ids)
 	return p, err
 }
 
-// whereFailed names the batch's condition when DuckDB fails on the data, such as
-// by a cast that a row does not allow.
-func (r *rows) whereFailed(b configs.Batch, err error) error {
-	var e *query.Error
-	if b.Where == "" || !errors.As(err, &e) {
-		return err
-	}
-	return &pipeline.UsageError{Problems: []pipeline.Problem{{File: r.w.App.Globals.Config,
-		What: fmt.Sprintf("batch %s, where: %v", b.Name, err), Fix: "guard the expression, for example with TRY_CAST or a CASE"}}}
+// Group counts the rows of a batch by one value that it balances or caps.
+type Group struct {
+	By    string `json:"by"`
+	Kinds []Kind `json:"kinds"`
 }
 
-// request reads the candidates and what the objectives need of them.
-func (r *rows) request(ctx context.Context, b configs.Batch, where string) (*curate.Request, error) {
-	req := &curate.Request{Exact: true, Size: b.Size}
-	var tops []string
-	for _, o := range b.Select {
-		if o.Top != "" {
-			tops = append(tops, fmt.Sprintf("CAST((%s) AS DOUBLE)", o.Top))
+// Kind is one value of a Group.
+type Kind struct {
+	Value      string `json:"value"`
+	Rows       int64  `json:"rows"`
+	Candidates int64  `json:"candidates"` // before deduplication
+}
+
+// groups counts picks by the classes of quotas and balances: those with the most
+// rows first.
+func groups(req *curate.Request, picks []curate.Pick) (list []Group) {
+	add := func(by string, of *curate.Classes) {
+		if slices.ContainsFunc(list, func(g Group) bool { return g.By == by }) {
+			return
 		}
-	}
-	priority := "NULL"
-	if len(tops) > 0 {
-		priority = tops[0]
-	}
-	values := make([][]float64, len(tops))
-	for i := range values {
-		values[i] = []float64{} // not nil: no candidate is no missing objective
-	}
-	var ids []string
-	sql := fmt.Sprintf("SELECT asset_id, coalesce(h.content_hash, ''), %s FROM rows LEFT JOIN (SELECT asset_id, content_hash FROM %s) h USING (asset_id) WHERE %s ORDER BY asset_id",
-		strings.Join(append([]string{priority}, tops...), ", "), r.hashes(), where)
-	err := r.db.Each(ctx, sql, func(scan func(...any) error) error {
-		var c curate.Candidate
-		var first *float64
-		vals := make([]*float64, len(tops))
-		dest := []any{&c.ID, &c.Hash, &first}
-		for i := range vals {
-			dest = append(dest, &vals[i])
+		g := Group{By: by, Kinds: make([]Kind, len(of.Names))}
+		for i, name := range of.Names {
+			g.Kinds[i].Value = name
 		}
-		if err := scan(dest...); err != nil {
-			return err
-		}
-		c.Score = orNaN(first)
-		for i, v := range vals {
-			values[i] = append(values[i], orNaN(v))
-		}
-		req.Candidates, ids = append(req.Candidates, c), append(ids, c.ID)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	spaces := map[string]*curate.Vectors{}
-	if b.Dedupe != nil {
-		v, err := r.space(ctx, spaces, b.Dedupe.Embedding, ids)
-		if err != nil {
-			return nil, err
-		}
-		req.Keep = curate.Keep(b.Dedupe.Keep)
-		req.Near = []curate.Near{{Vectors: v, Distance: b.Dedupe.Distance}}
-	}
-	for _, o := range b.Select {
-		switch {
-		case o.Top != "":
-			req.Objectives = append(req.Objectives, curate.Objective{Name: o.Top, Weights: &curate.Weights{Values: values[0]}})
-			values = values[1:]
-		case o.Random != nil:
-			req.Objectives = append(req.Objectives, curate.Objective{Name: "random", Random: &curate.Random{Seed: o.Random.Seed}})
-		case o.Diversity != nil:
-			v, err := r.space(ctx, spaces, o.Diversity.Embedding, ids)
-			if err != nil {
-				return nil, err
+		for _, k := range of.Of {
+			if k >= 0 {
+				g.Kinds[k].Candidates++
 			}
-			req.Objectives = append(req.Objectives, curate.Objective{Name: "diversity", Diversity: &curate.Diversity{Vectors: v, MinDistance: o.Diversity.MinDistance}})
+		}
+		for _, p := range picks {
+			if k := of.Of[p.Index]; k >= 0 {
+				g.Kinds[k].Rows++
+			}
+		}
+		slices.SortFunc(g.Kinds, func(a, b Kind) int {
+			if a.Rows != b.Rows {
+				return int(b.Rows - a.Rows)
+			}
+			return strings.Compare(a.Value, b.Value)
+		})
+		list = append(list, g)
+	}
+	for _, q := range req.Quotas {
+		add(q.Name, q.Of)
+	}
+	for _, o := range req.Objectives {
+		if o.Balance != nil {
+			add(strings.TrimPrefix(o.Name, "balance of "), o.Balance.By)
 		}
 	}
-	return req, nil
-}
-
-func orNaN(v *float64) float64 {
-	if v == nil {
-		return math.NaN()
-	}
-	return *v
-}
-
-// space reads the candidates' vectors in an embedding, once a batch.
-func (r *rows) space(ctx context.Context, have map[string]*curate.Vectors, embedding string, ids []string) (*curate.Vectors, error) {
-	if v := have[embedding]; v != nil {
-		return v, nil
-	}
-	l := r.live[embedding]
-	found, err := l.Vectors(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	v := &curate.Vectors{Name: embedding, Dim: l.Dim, Rows: make([]int, len(ids))}
-	for i, id := range ids {
-		v.Rows[i] = -1
-		if x := found[id]; x != nil {
-			v.Rows[i] = len(v.Data) / l.Dim
-			v.Data = append(v.Data, x...)
-		}
-	}
-	have[embedding] = v
-	return v, nil
+	return list
 }

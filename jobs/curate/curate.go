@@ -4,9 +4,8 @@ package curate
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"winnow/configs"
@@ -30,7 +29,18 @@ func (*Cmd) Help() string {
 	return `Examples:
   winnow curate                      all batches of the config
   winnow curate --slot 2026-11-24    a round by name: run again, it gives the same batch; the next takes other rows
-  winnow curate fruit --dry-run      what the batch fruit would hold
+  winnow curate fruit --dry-run      what the batch fruit would hold: counts of every step, rows with reasons, groups
+
+Batches, in the config:
+  - {name: fruit, where: "ripe_apples_match AND metadata.source = 'field'", select: [{top: ripe_apples}], size: 200}
+  - name: wide
+    where: "list_contains(predictions, 'apple') AND metadata.taken > DATE '2026-01-01'"
+    exclude: [batched, labeled, {ids: ./done.txt}]
+    dedupe: {embedding: image, distance: 0.05, phash: 6, keep: largest}
+    quotas: [{per: metadata.camera, at_most: 50}]
+    select: [{diversity: {embedding: image}}, {weights: {by: 1 - confidence}}, {balance: {by: prediction, target: uniform}}]
+    proportion: 0.01
+winnow schema describes every key.
 
 Exit status: 0 done, 1 failed, 2 usage or config, 3 done but a batch has fewer rows than asked for,
 11 another run holds the lock, 130 or 143 interrupted.`
@@ -38,16 +48,21 @@ Exit status: 0 done, 1 failed, 2 usage or config, 3 done but a batch has fewer r
 
 // Batch is what became of one batch.
 type Batch struct {
-	Name     string   `json:"name"`
-	Slot     string   `json:"slot"`
-	Asked    int      `json:"asked"`
-	Rows     int64    `json:"rows"`
-	Funnel   string   `json:"funnel,omitempty"`
-	Existing bool     `json:"existing"` // the slot had its batch already
-	Dir      string   `json:"dir,omitempty"`
-	Files    []string `json:"files,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
-	Picks    []string `json:"picks,omitempty"` // ids, of a dry run
+	Name     string          `json:"name"`
+	Slot     string          `json:"slot"`
+	Asked    int             `json:"asked"`
+	Rows     int64           `json:"rows"`
+	Funnel   string          `json:"funnel,omitempty"`
+	Steps    manifest.Funnel `json:"steps,omitempty"`
+	Existing bool            `json:"existing"` // the slot had its batch already
+	Dir      string          `json:"dir,omitempty"`
+	Files    []string        `json:"files,omitempty"`
+	Warnings []string        `json:"warnings,omitempty"`
+	Groups   []Group         `json:"groups,omitempty"`
+	Picks    []string        `json:"picks,omitempty"` // ids and reasons, of a dry run
+
+	TooNear   int `json:"too_near,omitempty"`   // candidates that were nearer than a minimum distance
+	OverQuota int `json:"over_quota,omitempty"` // candidates whose quota was full
 }
 
 // Function is what one function found.
@@ -95,27 +110,6 @@ func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 	return r.Verdict()
 }
 
-// Print says what became of the batches.
-func (r *Result) Print(out io.Writer) {
-	for _, b := range r.Batches {
-		switch {
-		case b.Existing:
-			fmt.Fprintf(out, "batch %s/%s: there already, %d rows, %s\n", b.Name, b.Slot, b.Rows, b.Dir)
-		default:
-			fmt.Fprintf(out, "batch %s/%s: %d rows (%s)\n", b.Name, b.Slot, b.Rows, b.Funnel)
-			for _, f := range b.Files {
-				fmt.Fprintf(out, "  %s\n", f)
-			}
-			for _, p := range b.Picks {
-				fmt.Fprintf(out, "  %s\n", p)
-			}
-		}
-		for _, warn := range b.Warnings {
-			fmt.Fprintf(out, "  warning: %s\n", warn)
-		}
-	}
-}
-
 // Verdict is an error when a new batch has fewer rows than asked for.
 func (r *Result) Verdict() error {
 	var short []string
@@ -146,12 +140,12 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	if err := workspace.CheckName("--slot", o.Slot); err != nil {
 		return nil, err
 	}
-	r, err := openRows(ctx, w)
+	r, err := openRows(ctx, w, batches)
 	if err != nil {
 		return nil, err
 	}
 	defer r.known.Close()
-	if err := r.checkWhere(ctx, batches); err != nil {
+	if err := r.check(ctx, batches); err != nil {
 		return nil, err
 	}
 	res := &Result{}
@@ -163,8 +157,12 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	defer counter.Done()
 	for _, b := range batches {
 		out, err := r.batch(ctx, b, o)
+		var usage *pipeline.UsageError // says itself where
+		if err != nil && !errors.As(err, &usage) {
+			err = fmt.Errorf("batch %s: %w", b.Name, err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("batch %s: %w", b.Name, err)
+			return nil, err
 		}
 		res.Batches = append(res.Batches, *out)
 		counter.Add(1)
@@ -172,11 +170,14 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	return res, nil
 }
 
-func chosen(all []configs.Batch, only []string) ([]configs.Batch, error) {
+func chosen(list []configs.Batch, only []string) (out []chosenBatch, err error) {
+	all := make([]chosenBatch, len(list))
+	for i, b := range list {
+		all[i] = chosenBatch{b, fmt.Sprintf("$.batches[%d]", i)}
+	}
 	if len(only) == 0 {
 		return all, nil
 	}
-	var out []configs.Batch
 	for _, name := range only {
 		found := false
 		for _, b := range all {
@@ -197,15 +198,15 @@ func chosen(all []configs.Batch, only []string) ([]configs.Batch, error) {
 
 // slot is the name of a round: what the user said, else a hash of the inputs
 // without the batches, so that a rerun over unchanged inputs is the same round.
-func (r *rows) slot(b configs.Batch, given string) (string, error) {
+func (r *rows) slot(b chosenBatch, given string) (string, error) {
 	if given != "" {
 		return given, nil
 	}
-	def, err := json.Marshal(b)
+	def, err := r.definition(b)
 	if err != nil {
 		return "", err
 	}
-	return task.NewHash().Add("slot 1").Add(string(def)).Add(r.inputs()).Sum()[:12], nil
+	return task.NewHash().Add("slot 1").Add(def).Add(r.inputs()).Sum()[:12], nil
 }
 
 // batchedRow is a row of the batched table.
@@ -221,7 +222,7 @@ type batchedRow struct {
 
 // batch chooses one batch unless its slot has one: files first, then its rows in
 // the batched table, which is its commit.
-func (r *rows) batch(ctx context.Context, b configs.Batch, o Options) (*Batch, error) {
+func (r *rows) batch(ctx context.Context, b chosenBatch, o Options) (*Batch, error) {
 	slot, err := r.slot(b, o.Slot)
 	if err != nil {
 		return nil, err
@@ -234,13 +235,14 @@ func (r *rows) batch(ctx context.Context, b configs.Batch, o Options) (*Batch, e
 	}
 	if n > 0 {
 		out.Existing, out.Rows = true, n
-		return out, nil
+		return out, r.same(ctx, b, slot, dir)
 	}
-	p, err := r.choose(ctx, b)
+	p, err := r.choose(ctx, b, o.DryRun)
 	if err != nil {
 		return nil, err
 	}
-	out.Rows, out.Funnel = int64(len(p.rows)), p.funnel.String()
+	out.Rows, out.Funnel, out.Steps, out.Asked = int64(len(p.rows)), p.funnel.String(), p.funnel, p.asked
+	out.Warnings, out.Groups, out.TooNear, out.OverQuota = p.warnings, p.groups, p.tooNear, p.overQuota
 	if o.DryRun {
 		for _, x := range p.rows {
 			out.Picks = append(out.Picks, x.AssetID+"  "+x.Reason)
@@ -265,7 +267,7 @@ func (r *rows) batch(ctx context.Context, b configs.Batch, o Options) (*Batch, e
 }
 
 // record commits the batch, and shows its rows to the next one.
-func (r *rows) record(ctx context.Context, b configs.Batch, slot string, p *picked) error {
+func (r *rows) record(ctx context.Context, b chosenBatch, slot string, p *picked) error {
 	list := make([]batchedRow, len(p.rows))
 	for i, x := range p.rows {
 		list[i] = batchedRow{x.AssetID, x.Version, b.Name, slot, x.Rank, x.Objective, x.Reason}
@@ -289,8 +291,13 @@ func (r *rows) record(ctx context.Context, b configs.Batch, slot string, p *pick
 
 // picked is a chosen batch.
 type picked struct {
-	rows   []*manifest.BatchRow
-	funnel manifest.Funnel
+	rows      []*manifest.BatchRow
+	funnel    manifest.Funnel
+	asked     int
+	groups    []Group
+	warnings  []string
+	tooNear   int
+	overQuota int
 }
 
 // Sheet is the page to open: the contact sheet, else the batch's folder; nothing

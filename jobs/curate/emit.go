@@ -14,13 +14,12 @@ import (
 	"winnow/io/manifest"
 	"winnow/io/query"
 	"winnow/pipeline/curate"
-	"winnow/pipeline/task"
 )
 
 // emit writes the files of a batch. The batch is not in the batched table yet, so
 // what stands in its folder was left by a killed run and is replaced: that run
 // may have had another config.
-func (r *rows) emit(ctx context.Context, b configs.Batch, slot, dir string, p *picked) (*manifest.BatchResult, error) {
+func (r *rows) emit(ctx context.Context, b chosenBatch, slot, dir string, p *picked) (*manifest.BatchResult, error) {
 	info, err := r.info(b, slot, p)
 	if err != nil {
 		return nil, err
@@ -63,40 +62,6 @@ func labelbox(o *configs.Labelbox) manifest.LabelboxOptions {
 	}
 	out.Metadata = o.Metadata
 	return out
-}
-
-// info is the batch's lineage: everything that it depends on.
-func (r *rows) info(b configs.Batch, slot string, p *picked) (*manifest.BatchInfo, error) {
-	def, err := json.Marshal(b)
-	if err != nil {
-		return nil, err
-	}
-	info := &manifest.BatchInfo{Name: b.Name, Slot: slot, Run: r.w.App.Run, Program: "winnow " + r.w.App.Version,
-		ConfigHash: task.NewHash().Add(string(def)).Sum(), Funnel: p.funnel}
-	if b.Where != "" {
-		info.Settings = append(info.Settings, manifest.Setting{Name: "where", Value: b.Where})
-	}
-	if b.Dedupe != nil {
-		info.Settings = append(info.Settings, manifest.Setting{Name: "dedupe", Value: fmt.Sprintf("%s at %v", b.Dedupe.Embedding, b.Dedupe.Distance)})
-	}
-	for _, o := range b.Select {
-		sel, err := json.Marshal(o)
-		if err != nil {
-			return nil, err
-		}
-		info.Settings = append(info.Settings, manifest.Setting{Name: "select", Value: string(sel)})
-	}
-	info.Settings = append(info.Settings, manifest.Setting{Name: "size", Value: fmt.Sprint(b.Size)})
-	for _, root := range sortedKeys(r.tables) {
-		info.Tables = append(info.Tables, manifest.TableVersion{Table: root, Version: r.tables[root]})
-	}
-	for _, e := range r.w.Config.Embeddings {
-		info.Models = append(info.Models, manifest.ModelInfo{Embedding: e.Name, Model: e.MadeBy(), Fingerprint: r.live[e.Name].Fingerprint})
-	}
-	for _, f := range r.functions {
-		info.Functions = append(info.Functions, manifest.FunctionInfo{Name: f.Name, Version: f.Version, Embedding: f.Embedding, Combine: string(f.How()), Threshold: f.Finite()})
-	}
-	return info, nil
 }
 
 // describe reads what the files say of the picked rows: content, metadata, every

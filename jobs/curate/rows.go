@@ -8,7 +8,6 @@ import (
 
 	"winnow/configs"
 	"winnow/io/query"
-	"winnow/io/table"
 	"winnow/jobs/internal/workspace"
 	"winnow/jobs/score"
 	"winnow/pipeline/function"
@@ -32,12 +31,13 @@ type rows struct {
 	live      map[string]*workspace.Live
 	tables    map[string]int64 // versions read, by root
 	assets    int64
+	ids       map[idsKey]idSet
 	known     *score.Anchors // of all batches: models are loaded once
 }
 
 // openRows loads the tables and builds the view. Afterwards the database is
 // locked down: what users write in `where:` reaches no file and no network.
-func openRows(ctx context.Context, w *workspace.Workspace) (*rows, error) {
+func openRows(ctx context.Context, w *workspace.Workspace, batches []chosenBatch) (*rows, error) {
 	db, err := w.DB(ctx)
 	if err != nil {
 		return nil, err
@@ -51,9 +51,18 @@ func openRows(ctx context.Context, w *workspace.Workspace) (*rows, error) {
 			return nil, err
 		}
 	}
+	if _, err = w.LoadTable(ctx, workspace.LooksRoot); err != nil { // a cache: nothing depends on its version
+		return nil, err
+	}
+	if r.ids, err = readIDs(ctx, w, batches); err != nil {
+		return nil, err
+	}
 	for _, e := range w.Config.Embeddings {
 		if r.live[e.Name], err = w.Live(ctx, e); err != nil {
 			return nil, err
+		}
+		if l := r.live[e.Name]; l.Rows > 0 {
+			r.tables[l.Root] = l.Snapshot.Version
 		}
 		if err := r.loadScores(ctx, e); err != nil {
 			return nil, err
@@ -92,7 +101,6 @@ func (r *rows) loadScores(ctx context.Context, e configs.Embedding) error {
 		return err
 	}
 	r.tables[root] = snap.Version
-	r.tables[l.Root] = l.Snapshot.Version
 	want, err := score.Versions(ctx, r.w, l, fns)
 	if err != nil {
 		return err
@@ -146,7 +154,11 @@ func (r *rows) taken(ctx context.Context) error {
 		return err
 	}
 	r.tables[workspace.BatchedRoot] = snap.Version
-	set := []string{"batched = (asset_id IN (SELECT asset_id FROM batched))"}
+	err = r.db.Exec(ctx, "UPDATE rows SET batched = true, batches = b.batches FROM ("+batchesOf+") b WHERE b.asset_id = rows.asset_id")
+	if err != nil {
+		return err
+	}
+	var set []string
 	for _, f := range r.functions {
 		if t := f.Definition.Threshold; !t.Is(function.RuleTop) && (t.Otherwise == nil || !t.Otherwise.Is(function.RuleTop)) {
 			continue
@@ -160,11 +172,18 @@ func (r *rows) taken(ctx context.Context) error {
 		}
 		set = append(set, fmt.Sprintf("%s = coalesce(%s >= %s, false)", query.Ident(f.Name+"_match"), query.Ident(f.Name), score.Number(f.Cut.Threshold)))
 	}
+	if len(set) == 0 {
+		return nil
+	}
 	return r.db.Exec(ctx, "UPDATE rows SET "+strings.Join(set, ", "))
 }
 
+// batchesOf gives the names of the batches that took an asset.
+const batchesOf = "SELECT asset_id, list(DISTINCT name ORDER BY name) AS batches FROM batched GROUP BY asset_id"
+
 // view builds `rows`. Labels and predictions may be several an asset: label is
-// the first by name, prediction the most confident one.
+// the first by name, prediction the most confident one; labels, predictions and
+// batches are lists of all, sorted, and empty where there is none.
 func (r *rows) view(ctx context.Context) error {
 	var cols, joins []string
 	add := func(format string, args ...any) { cols = append(cols, fmt.Sprintf(format, args...)) }
@@ -174,13 +193,13 @@ func (r *rows) view(ctx context.Context) error {
 		return err
 	}
 	add("%s AS metadata", meta)
-	add("lab.label AS label, lab.asset_id IS NOT NULL AS labeled")
-	add("bat.asset_id IS NOT NULL AS batched")
-	add("pre.prediction AS prediction, pre.confidence AS confidence")
+	add("lab.label AS label, coalesce(lab.labels, []) AS labels, lab.asset_id IS NOT NULL AS labeled")
+	add("coalesce(bat.batches, []) AS batches, bat.asset_id IS NOT NULL AS batched")
+	add("pre.prediction AS prediction, coalesce(pre.predictions, []) AS predictions, pre.confidence AS confidence, pre.asset_id IS NOT NULL AS predicted")
 	joins = append(joins,
-		"LEFT JOIN (SELECT asset_id, min(label) AS label FROM labels GROUP BY asset_id) lab USING (asset_id)",
-		"LEFT JOIN (SELECT DISTINCT asset_id FROM batched) bat USING (asset_id)",
-		"LEFT JOIN (SELECT asset_id, first(prediction ORDER BY confidence DESC NULLS LAST, prediction) AS prediction, max(confidence) AS confidence FROM predictions GROUP BY asset_id) pre USING (asset_id)")
+		"LEFT JOIN (SELECT asset_id, min(label) AS label, list(DISTINCT label ORDER BY label) AS labels FROM labels GROUP BY asset_id) lab USING (asset_id)",
+		"LEFT JOIN ("+batchesOf+") bat USING (asset_id)",
+		"LEFT JOIN (SELECT asset_id, first(prediction ORDER BY confidence DESC NULLS LAST, prediction) AS prediction, list(DISTINCT prediction ORDER BY prediction) AS predictions, max(confidence) AS confidence FROM predictions GROUP BY asset_id) pre USING (asset_id)")
 	byEmbedding := map[string][]*scored{}
 	for _, f := range r.functions {
 		byEmbedding[f.Embedding] = append(byEmbedding[f.Embedding], f)
@@ -220,5 +239,3 @@ func (r *rows) inputs() string {
 	}{keep, versions})
 	return string(raw)
 }
-
-var _ = table.Latest

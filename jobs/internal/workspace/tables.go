@@ -47,6 +47,7 @@ var absent = map[string]table.Schema{
 	PredictionsRoot: PredictionsSchema,
 	BatchedRoot:     BatchedSchema,
 	RejectsRoot:     RejectsSchema,
+	LooksRoot:       LooksSchema,
 }
 
 func texts(names ...string) table.Schema {

@@ -1,0 +1,132 @@
+package curate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"winnow/configs"
+	"winnow/io/query"
+	"winnow/pipeline"
+)
+
+// chosenBatch is a batch of the config, and where it stands there.
+type chosenBatch struct {
+	configs.Batch
+	path string // such as "$.batches[0]"
+}
+
+// expression is SQL of the user's, and where it stands in the config.
+type expression struct {
+	path string
+	sql  string
+	// before and after make a condition of a value.
+	before, after string
+}
+
+// expressions lists all SQL of a batch.
+func expressions(b chosenBatch) (list []expression) {
+	if b.Where != "" {
+		list = append(list, expression{b.path + ".where", b.Where, "", ""})
+	}
+	own := func(path string) string { // what a selection_config was turned into stands there
+		if b.SelectionConfig != nil {
+			return b.path + ".selection_config"
+		}
+		return b.path + path
+	}
+	for _, c := range b.Conditions {
+		list = append(list, expression{own(""), c, "", ""})
+	}
+	number := func(path, sql string) { list = append(list, expression{own(path), sql, "(", ") > 0"}) }
+	value := func(path, sql string) { list = append(list, expression{own(path), sql, "(", ") IS NULL"}) }
+	for i, q := range b.Quotas {
+		value(fmt.Sprintf(".quotas[%d].per", i), q.Per)
+	}
+	for i, o := range b.Select {
+		at := fmt.Sprintf(".select[%d]", i)
+		switch {
+		case o.Top != "":
+			number(at+".top", o.Top)
+		case o.Weights != nil:
+			number(at+".weights.by", o.Weights.By)
+		case o.Balance != nil:
+			value(at+".balance.by", o.Balance.By)
+		case o.Ordered != nil:
+			value(at+".ordered.by", o.Ordered.By)
+		}
+	}
+	return list
+}
+
+// check looks at the SQL and the names of all batches before any is chosen, and
+// returns everything that is wrong with them.
+func (r *rows) check(ctx context.Context, batches []chosenBatch) error {
+	var faults pipeline.UsageError
+	c := r.w.Config
+	for _, b := range batches {
+		for _, e := range expressions(b) {
+			err := r.db.BindWhere(ctx, "rows", e.before+e.sql+e.after)
+			var fault *query.ExprError
+			if err == nil || errors.As(err, &fault) {
+				if fault != nil {
+					faults.Problems = append(faults.Problems, r.problem(b, e, fault))
+				}
+				continue
+			}
+			return err
+		}
+		for i, x := range b.Exclude {
+			if x.Batch == "" {
+				continue
+			}
+			known, err := query.Column[string](ctx, r.db, "SELECT DISTINCT name FROM batched ORDER BY name")
+			if err != nil {
+				return err
+			}
+			for _, o := range c.Batches {
+				known = append(known, o.Name)
+			}
+			if fix, unknown := configs.Unknown(x.Batch, known); unknown {
+				faults.Problems = append(faults.Problems, c.Problem(fmt.Sprintf("%s.exclude[%d].batch", b.path, i), fmt.Sprintf("there is no batch %q, in the config or in the workspace", x.Batch), fix))
+			}
+		}
+	}
+	if len(faults.Problems) > 0 {
+		slices.SortStableFunc(faults.Problems, func(a, b pipeline.Problem) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
+		return &faults
+	}
+	return nil
+}
+
+// problem is a fault of an expression at its place in the config.
+func (r *rows) problem(b chosenBatch, e expression, fault *query.ExprError) pipeline.Problem {
+	line, column := fault.Line, fault.Column
+	if line == 1 {
+		column -= len(e.before)
+	}
+	what := strings.TrimPrefix(e.path, b.path+".")
+	return r.w.Config.ProblemWithin(e.path, line, max(column, 1), fmt.Sprintf("batch %s, %s: %s", b.Name, what, fault.What), fault.Fix)
+}
+
+// failed says where the SQL stands that DuckDB failed on because of a row, such as
+// by a cast that the row does not allow.
+func (r *rows) failed(b chosenBatch, err error) error {
+	var e *query.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	list := expressions(b)
+	if len(list) == 0 {
+		return err
+	}
+	at := list[0] // mostly where; the message quotes the value
+	what := strings.TrimPrefix(at.path, b.path+".")
+	return &pipeline.UsageError{Problems: []pipeline.Problem{r.w.Config.Problem(at.path,
+		fmt.Sprintf("batch %s, %s: %v", b.Name, what, err), "guard the expression, for example with TRY_CAST or a CASE")}}
+}
