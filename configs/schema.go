@@ -104,7 +104,7 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 type thresholdRule struct {
 	Percentile *float64       `json:"percentile,omitempty" jsonschema:"minimum=0,maximum=100,example=99.5" jsonschema_description:"So many percent of the rows lie below it."`
 	Top        *int64         `json:"top,omitempty" jsonschema:"minimum=1,maximum=9007199254740991,example=500" jsonschema_description:"So many rows match."`
-	Precision  *precisionRule `json:"precision,omitempty"`
+	Precision  *precisionRule `json:"precision,omitempty" jsonschema_description:"The lowest threshold that the labels show to be so precise. It rests on at least 10 labels."`
 }
 
 // precisionRule is a threshold by labels: a number, or a mapping.
@@ -123,7 +123,7 @@ var precisionSchema = sync.OnceValue(func() *jsonschema.Schema {
 		}
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
 			{Type: "string", Const: "auto"}, {Type: "number"},
-			onlyOne("percentile", "number"), onlyOne("top", "integer"),
+			onlyOne("percentile", "number", "So many percent of the rows lie below it."), onlyOne("top", "integer", "So many rows match."),
 		}}
 	})
 	s.Version = ""
@@ -131,9 +131,9 @@ var precisionSchema = sync.OnceValue(func() *jsonschema.Schema {
 })
 
 // onlyOne is an object of one key.
-func onlyOne(key, kind string) *jsonschema.Schema {
+func onlyOne(key, kind, what string) *jsonschema.Schema {
 	props := jsonschema.NewProperties()
-	props.Set(key, &jsonschema.Schema{Type: kind})
+	props.Set(key, &jsonschema.Schema{Type: kind, Description: what})
 	return &jsonschema.Schema{Type: "object", Properties: props, AdditionalProperties: jsonschema.FalseSchema, Required: []string{key}}
 }
 
