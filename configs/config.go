@@ -187,7 +187,7 @@ type Limits struct {
 	Pixels  int64    `json:"pixels,omitempty" jsonschema:"minimum=1,maximum=4000000000,default=100000000" jsonschema_description:"Width times height of a picture, checked before it is decoded."`
 	Line    Bytes    `json:"line,omitempty" jsonschema:"default=8MiB" jsonschema_description:"Length of a manifest's line."`
 	Timeout Duration `json:"timeout,omitempty" jsonschema:"default=60s" jsonschema_description:"Time to fetch one asset."`
-	Memory  Bytes    `json:"memory,omitempty" jsonschema:"default=2GB" jsonschema_description:"Memory of the database that joins and filters; beyond it spills to disk."`
+	Memory  Bytes    `json:"memory,omitempty" jsonschema:"default=1GB" jsonschema_description:"Memory of the database that joins and filters; beyond it spills to disk."`
 }
 
 // Tasks says how work is cut.

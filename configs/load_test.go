@@ -120,7 +120,7 @@ func TestLoad(t *testing.T) {
 			Size: 200, Emit: []string{"labelbox", "jsonl", "html"}, Seed: 1,
 		}},
 		Device: "auto",
-		Limits: Limits{Bytes: 64 << 20, Pixels: 100_000_000, Line: 8 << 20, Timeout: Duration(time.Minute), Memory: 2_000_000_000},
+		Limits: Limits{Bytes: 64 << 20, Pixels: 100_000_000, Line: 8 << 20, Timeout: Duration(time.Minute), Memory: 1_000_000_000},
 		Seed:   1,
 		Definitions: []*Function{{
 			Definition: &function.Definition{

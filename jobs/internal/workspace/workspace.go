@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -67,6 +68,7 @@ type Workspace struct {
 	current map[string]*Space       // by embedding, until Forget
 	live    map[string]*Live        // by embedding and fingerprint, until Forget
 	loaded  map[string]int64        // versions of the tables in db, until Forget
+	dbMu    sync.Mutex
 	db      *query.DB
 	dbTemp  string
 
@@ -155,6 +157,8 @@ func (w *Workspace) Snapshot(ctx context.Context, root string) (*table.Snapshot,
 // DB is the workspace's database, opened at its first use. It lives in a
 // temporary folder and spills there.
 func (w *Workspace) DB(ctx context.Context) (*query.DB, error) {
+	w.dbMu.Lock()
+	defer w.dbMu.Unlock()
 	if w.db != nil {
 		return w.db, nil
 	}
@@ -168,6 +172,22 @@ func (w *Workspace) DB(ctx context.Context) (*query.DB, error) {
 	}
 	w.db, w.dbTemp = db, dir
 	return db, nil
+}
+
+// Release gives the database and its memory back, with all that was read into it.
+// It is made anew when it is asked for. Stages whose tasks need none call it once
+// they have planned.
+func (w *Workspace) Release() error {
+	w.Forget()
+	w.dbMu.Lock()
+	defer w.dbMu.Unlock()
+	if w.db == nil {
+		return nil
+	}
+	err := errors.Join(w.db.Close(), os.RemoveAll(w.dbTemp))
+	w.db = nil
+	debug.FreeOSMemory() // tables of the size of the assets' were read through it
+	return err
 }
 
 // Locked runs fn while this process holds the workspace's lock. The context of
