@@ -244,7 +244,7 @@ func describe(r Request) string {
 }
 
 func TestAnyCombinationEqualsReference(t *testing.T) {
-	runs := 250
+	runs := 150
 	if soak() {
 		runs = 6000
 	}

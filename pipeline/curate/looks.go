@@ -32,6 +32,13 @@ const (
 	mostFlips = 3
 )
 
+// look is a kept hash and its number among the kept ones. The hash stands here
+// so that a bucket is read in one go.
+type look struct {
+	hash uint64
+	n    int32
+}
+
 // drop walks through the candidates in order and keeps each one whose hash
 // differs in more than Bits bits from those of all that were kept before it. A
 // dropped one is a duplicate of the first that was kept within the bits.
@@ -41,11 +48,11 @@ const (
 // only at kept ones of which a band is so close. It is exact.
 func (l *Looks) drop(ctx context.Context, order []int) (kept []int, dropped []Duplicate, err error) {
 	var keptAt []int32
-	var table [bands][][]int32 // by the band's bits: numbers in keptAt
+	var table [bands][][]look // by the band's bits
 	flips := l.Bits / bands
 	masks := flipMasks(flips)
 	for b := range table {
-		table[b] = make([][]int32, 1<<bandBits)
+		table[b] = make([][]look, 1<<bandBits)
 	}
 	for n, i := range order {
 		if n%4096 == 0 && ctx.Err() != nil {
@@ -59,7 +66,7 @@ func (l *Looks) drop(ctx context.Context, order []int) (kept []int, dropped []Du
 		if flips > mostFlips {
 			of = l.scan(keptAt, h)
 		} else {
-			of = l.lookUp(keptAt, &table, masks, h)
+			of = l.lookUp(len(keptAt), &table, masks, h)
 		}
 		if of >= 0 {
 			to := int(keptAt[of])
@@ -68,7 +75,7 @@ func (l *Looks) drop(ctx context.Context, order []int) (kept []int, dropped []Du
 		}
 		for b := range table {
 			at := uint16(h >> (b * bandBits))
-			table[b][at] = append(table[b][at], int32(len(keptAt)))
+			table[b][at] = append(table[b][at], look{h, int32(len(keptAt))})
 		}
 		kept, keptAt = append(kept, i), append(keptAt, int32(i))
 	}
@@ -85,24 +92,24 @@ func (l *Looks) scan(keptAt []int32, h uint64) int {
 	return -1
 }
 
-// lookUp is scan by the bands' tables.
-func (l *Looks) lookUp(keptAt []int32, table *[bands][][]int32, masks []uint16, h uint64) int {
-	first := int32(len(keptAt))
+// lookUp is scan of so many kept hashes by the bands' tables.
+func (l *Looks) lookUp(kept int, table *[bands][][]look, masks []uint16, h uint64) int {
+	first := int32(kept)
 	for b := range table {
 		band := uint16(h >> (b * bandBits))
 		for _, m := range masks {
-			for _, n := range table[b][band^m] {
-				if n >= first {
+			for _, k := range table[b][band^m] {
+				if k.n >= first {
 					break // they ascend
 				}
-				if bits.OnesCount64(h^l.Hashes[keptAt[n]]) <= l.Bits {
-					first = n
+				if bits.OnesCount64(h^k.hash) <= l.Bits {
+					first = k.n
 					break
 				}
 			}
 		}
 	}
-	if int(first) == len(keptAt) {
+	if int(first) == kept {
 		return -1
 	}
 	return int(first)

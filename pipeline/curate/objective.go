@@ -68,7 +68,7 @@ type Typicality struct {
 	// of the product of candidates and sample. The K nearest of a sample stand
 	// for the K·rows/sample nearest of all, so that density is measured at a
 	// larger scale. By a quarter of the rows ranks agree to .85 (Spearman), and
-	// the most typical tenth is 2 to 10 % less dense (TestTypicalityOfSample).
+	// the most typical tenth is up to 10 % less dense (TestTypicalityOfSample).
 	Sample int
 	Seed   uint64
 }

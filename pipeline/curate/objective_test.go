@@ -219,8 +219,8 @@ func TestTypicalityOfSample(t *testing.T) {
 		name        string
 		power       float64 // 1: clusters of equal sizes; more: of unequal ones
 		ranks, less float64
-	}{{"equal clusters", 1, 0.8, 0.12}, {"unequal clusters", 3, 0.8, 0.03}} {
-		cs, v := unequal(6000, 24, c.power)
+	}{{"equal clusters", 1, 0.8, 0.12}, {"unequal clusters", 3, 0.8, 0.08}} {
+		cs, v := unequal(6000, 16, c.power)
 		left := make([]int, len(cs))
 		for i := range left {
 			left[i] = i
@@ -301,7 +301,7 @@ func spearman(a, b []float64) float64 {
 
 // Many candidates, and all kinds of objectives at once.
 func TestManyEqualReference(t *testing.T) {
-	n, k := 3000, 150
+	n, k := 1500, 120
 	if soak() {
 		n, k = 20000, 1000
 	}
