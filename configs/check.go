@@ -18,6 +18,7 @@ type checker struct {
 	problems []pipeline.Problem
 	told     []string // paths that the decoder has reported
 	added    []string // and that add has
+	draft    bool     // a glob of functions may find none
 	partial  bool     // a function file is missing or cannot be read
 }
 
@@ -112,7 +113,9 @@ func (k *checker) functions(env func(string) (string, bool)) {
 		files, f := expandGlob(k.dir, g)
 		if f != nil {
 			k.partial = true
-			k.add(path, f.fix, "%s", f.what)
+			if !k.draft || !strings.HasPrefix(f.what, noFile) || !strings.ContainsAny(g, "*?[") {
+				k.add(path, f.fix, "%s", f.what)
+			}
 		}
 		for _, file := range files {
 			if seen[file] {

@@ -27,7 +27,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	env := lookup(map[string]string{"A": "1", "B": "x: [", "C": ""})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, ps := decodeConfig("f", "/nonexistent", data, env)
+		c, ps := decodeConfig("f", "/nonexistent", data, env, false)
 		if len(ps) == 0 && (c.Workspace == "" || len(c.Sources) == 0 || len(c.Embeddings) == 0) {
 			t.Errorf("no problem, and yet %+v", c)
 		}
@@ -57,7 +57,7 @@ func TestHostileFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			_, ps := decodeConfig("f", "/nonexistent", []byte(text), lookup(nil))
+			_, ps := decodeConfig("f", "/nonexistent", []byte(text), lookup(nil), false)
 			if len(ps) == 0 {
 				t.Error("no problem")
 			}

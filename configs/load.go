@@ -24,6 +24,16 @@ type Check func(c *Config) []pipeline.Problem
 // up environment variables (nil: there are none). When anything is wrong the
 // error is a *pipeline.UsageError with every problem, sorted by place.
 func Load(path string, env func(string) (string, bool), checks ...Check) (*Config, error) {
+	return load(path, env, false, checks)
+}
+
+// LoadDraft is Load for those who are about to write a function file: a glob of
+// functions that finds none is no fault.
+func LoadDraft(path string, env func(string) (string, bool), checks ...Check) (*Config, error) {
+	return load(path, env, true, checks)
+}
+
+func load(path string, env func(string) (string, bool), draft bool, checks []Check) (*Config, error) {
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
@@ -35,7 +45,7 @@ func Load(path string, env func(string) (string, bool), checks ...Check) (*Confi
 	if err != nil {
 		return nil, unreadable(shorten(abs), err, "make one with: winnow init, or name another with --config")
 	}
-	c, problems := decodeConfig(shorten(abs), filepath.Dir(abs), data, env)
+	c, problems := decodeConfig(shorten(abs), filepath.Dir(abs), data, env, draft)
 	for _, check := range checks {
 		problems = append(problems, check(c)...)
 	}
@@ -70,7 +80,7 @@ func unreadable(path string, err error, fix string) error {
 }
 
 // decodeConfig does the work of Load but for the reading of the config file.
-func decodeConfig(file, dir string, data []byte, env func(string) (string, bool)) (*Config, []pipeline.Problem) {
+func decodeConfig(file, dir string, data []byte, env func(string) (string, bool), draft bool) (*Config, []pipeline.Problem) {
 	c := &Config{Env: map[string]string{}}
 	lookup := env
 	env = func(name string) (string, bool) {
@@ -85,7 +95,7 @@ func decodeConfig(file, dir string, data []byte, env func(string) (string, bool)
 	if len(d.marks) <= 1 { // nothing was read
 		return c, d.problems
 	}
-	k := &checker{c: c, dir: dir, problems: d.problems, told: d.told}
+	k := &checker{c: c, dir: dir, problems: d.problems, told: d.told, draft: draft}
 	k.inherit()
 	k.addresses()
 	k.functions(env)
@@ -153,25 +163,41 @@ func expandGlob(dir, glob string) ([]string, *fault) {
 		return err == nil && info.IsDir()
 	})
 	if len(files) == 0 {
-		return nil, &fault{fmt.Sprintf("no file fits %q", glob), "write a path or glob relative to the config file, or delete the line"}
+		return nil, &fault{noFile + fmt.Sprintf("%q", glob), "write a path or glob relative to the config file, or delete the line"}
 	}
 	return files, nil
 }
+
+// noFile begins the fault of a glob that finds nothing.
+const noFile = "no file fits "
 
 // globMeta keeps the characters of a folder's name from being taken for a glob's.
 var globMeta = strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`)
 
 // readFunction reads and checks one function file.
 func readFunction(file string, env func(string) (string, bool)) (*Function, []pipeline.Problem) {
-	fn := &Function{Definition: &function.Definition{}, File: file}
-	shown := shorten(file)
 	data, err := readFile(file)
 	if err != nil {
 		var usage *pipeline.UsageError
-		errors.As(unreadable(shown, err, ""), &usage)
-		return fn, usage.Problems
+		errors.As(unreadable(shorten(file), err, ""), &usage)
+		return &Function{Definition: &function.Definition{}, File: file}, usage.Problems
 	}
-	d := decodeFile(shown, data, env, functionSchema(), fn.Definition)
+	return decodeFunction(file, data, env)
+}
+
+// ParseFunction reads a function from what a file holds, or is to hold: file is an
+// absolute path, which errors name and relative anchors begin at.
+func ParseFunction(file string, data []byte, env func(string) (string, bool)) (*Function, error) {
+	fn, problems := decodeFunction(file, data, env)
+	if len(problems) > 0 {
+		return nil, &pipeline.UsageError{Problems: problems}
+	}
+	return fn, nil
+}
+
+func decodeFunction(file string, data []byte, env func(string) (string, bool)) (*Function, []pipeline.Problem) {
+	fn := &Function{Definition: &function.Definition{}, File: file}
+	d := decodeFile(shorten(file), data, env, functionSchema(), fn.Definition)
 	fn.marks = d.marks
 	if len(d.marks) <= 1 {
 		return fn, d.problems

@@ -17,6 +17,9 @@ type SheetOptions struct {
 	PageRows int // rows of one page; default 2,000
 	MaxRows  int // rows with a card at all; default 10,000, the rest is only counted
 	Workers  int // thumbnails made at the same time; default 8
+
+	Kind string // what the page shows; default batch
+	Lead string // what the rows are for; default to label
 }
 
 const (
@@ -34,6 +37,9 @@ func (o SheetOptions) withDefaults() SheetOptions {
 	}
 	if o.Workers <= 0 {
 		o.Workers = sheetWorkers
+	}
+	if o.Kind == "" {
+		o.Kind, o.Lead = "batch", "to label"
 	}
 	return o
 }
@@ -67,6 +73,8 @@ func sheetCSP() string {
 type sheetPage struct {
 	CSS       template.CSS
 	JS        template.JS
+	Kind      string
+	Lead      string
 	Info      *BatchInfo
 	Rows      int64  // of the batch
 	Count     string // the same for people
@@ -185,7 +193,7 @@ func (s *sheet) writePage(ctx context.Context, w io.Writer, p int) error {
 func (s *sheet) pageData(p int) sheetPage {
 	size := int64(s.o.PageRows)
 	d := sheetPage{
-		CSS: template.CSS(sheetCSS), JS: template.JS(sheetJS),
+		CSS: template.CSS(sheetCSS), JS: template.JS(sheetJS), Kind: s.o.Kind, Lead: s.o.Lead,
 		Info: s.b.Info, Rows: s.b.rows, Count: group(s.b.rows), Objective: s.byObjective,
 		From: int64(p)*size + 1, To: min(int64(p+1)*size, s.shown),
 	}

@@ -8,25 +8,26 @@ import (
 	"time"
 
 	"winnow/jobs/internal/workspace"
+	"winnow/jobs/score"
 	"winnow/pipeline"
 )
 
 // Move is how far an embedding is on its way to another model.
 type Move struct {
-	Embedding string    `json:"embedding"`
-	From      Model     `json:"from"`
-	To        Model     `json:"to"`
-	Content   int64     `json:"content"`  // assets that have what the embedding reads
-	Embedded  int64     `json:"embedded"` // with a vector of the new model
-	Todo      int64     `json:"todo"`
-	Rejected  int64     `json:"rejected"` // by the new model, for good
-	Lost      int64     `json:"lost"`     // with a vector of the old model and none of the new one
-	CutOver   bool      `json:"cut_over"` // the embedding uses the new model now
-	Head      int64     `json:"head,omitempty"`
-	Compared  bool      `json:"compared"` // Functions says what changes
-	Functions []Change  `json:"functions,omitempty"`
-	Report    string    `json:"report,omitempty"` // key of this, as a file
-	Time      time.Time `json:"time"`
+	Embedding string         `json:"embedding"`
+	From      Model          `json:"from"`
+	To        Model          `json:"to"`
+	Content   int64          `json:"content"`  // assets that have what the embedding reads
+	Embedded  int64          `json:"embedded"` // with a vector of the new model
+	Todo      int64          `json:"todo"`
+	Rejected  int64          `json:"rejected"` // by the new model, for good
+	Lost      int64          `json:"lost"`     // with a vector of the old model and none of the new one
+	CutOver   bool           `json:"cut_over"` // the embedding uses the new model now
+	Head      int64          `json:"head,omitempty"`
+	Compared  bool           `json:"compared"` // Functions says what changes
+	Functions []score.Change `json:"functions,omitempty"`
+	Report    string         `json:"report,omitempty"` // key of this, as a file
+	Time      time.Time      `json:"time"`
 }
 
 // Model is one of the two models of a move.

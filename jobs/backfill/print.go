@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"winnow/jobs/score"
 )
 
 // Print says what a backfill did, for people.
@@ -65,7 +66,7 @@ func (m *Move) printFunctions(w io.Writer) {
 	}
 }
 
-func matches(s *Side) string {
+func matches(s *score.Side) string {
 	if s == nil {
 		return "-"
 	}

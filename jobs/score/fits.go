@@ -35,6 +35,18 @@ func NewFits(ctx context.Context, w *workspace.Workspace, l *workspace.Live, kee
 	return &Fits{w, l, a, st, keep}, nil
 }
 
+// NewFitsWith fits with statistics of the caller's choice, and keeps nothing.
+func NewFitsWith(w *workspace.Workspace, l *workspace.Live, st *function.Statistics) *Fits {
+	a := NewAnchors(w, map[string]*workspace.Live{l.Embedding.Name: l})
+	a.statistics = func(context.Context, *workspace.Workspace, *workspace.Live) (*function.Statistics, error) {
+		return st, nil
+	}
+	return &Fits{w, l, a, st, false}
+}
+
+// Statistics are those that the functions are fitted with.
+func (f *Fits) Statistics() *function.Statistics { return f.st }
+
 // Fit returns a function fitted to its anchors. What is wrong with them is a
 // *pipeline.UsageError.
 func (f *Fits) Fit(ctx context.Context, fn *configs.Function) (*function.Scorer, error) {

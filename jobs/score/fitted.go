@@ -3,9 +3,6 @@ package score
 import (
 	"context"
 	"fmt"
-	"path"
-	"strconv"
-	"strings"
 
 	"winnow/jobs/internal/workspace"
 	"winnow/pipeline/function"
@@ -53,21 +50,11 @@ func LookStatistics(ctx context.Context, w *workspace.Workspace, l *workspace.Li
 
 // newestStatistics returns nil where there are none yet.
 func newestStatistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
-	dir := workspace.StatsDir(l.Embedding.Name, l.Fingerprint)
-	newest := 0
-	for o, err := range w.Store.ListDir(ctx, dir+"/") {
-		if err != nil {
-			return nil, err
-		}
-		base, ok := strings.CutSuffix(path.Base(o.Key), ".safetensors")
-		if n, err := strconv.Atoi(base); ok && err == nil {
-			newest = max(newest, n)
-		}
+	have, err := StatisticsVersions(ctx, w, l)
+	if err != nil || len(have) == 0 {
+		return nil, err
 	}
-	if newest == 0 {
-		return nil, nil
-	}
-	return readStatistics(ctx, w, statsKey(dir, newest))
+	return StatisticsAt(ctx, w, l, len(have))
 }
 
 func statsKey(dir string, n int) string { return fmt.Sprintf("%s/%08d.safetensors", dir, n) }

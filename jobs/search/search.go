@@ -68,7 +68,7 @@ func (c *Cmd) Run(ctx context.Context, app *job.App) error {
 		return err
 	}
 	defer w.Close()
-	r, err := c.search(ctx, w)
+	r, err := c.Find(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,8 @@ func short(s string, n int) string {
 	return s
 }
 
-func (c *Cmd) search(ctx context.Context, w *workspace.Workspace) (*Result, error) {
+// Find searches without printing.
+func (c *Cmd) Find(ctx context.Context, w *workspace.Workspace) (*Result, error) {
 	e, err := c.embedding(ctx, w)
 	if err != nil {
 		return nil, err

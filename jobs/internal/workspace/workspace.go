@@ -78,11 +78,21 @@ type Workspace struct {
 
 // Open loads the config and opens its workspace. Nothing is written yet.
 func Open(ctx context.Context, app *job.App) (*Workspace, error) {
+	return open(ctx, app, configs.Load)
+}
+
+// OpenDraft is Open for those who are about to write a function file; see
+// configs.LoadDraft.
+func OpenDraft(ctx context.Context, app *job.App) (*Workspace, error) {
+	return open(ctx, app, configs.LoadDraft)
+}
+
+func open(ctx context.Context, app *job.App, load func(string, func(string) (string, bool), ...configs.Check) (*configs.Config, error)) (*Workspace, error) {
 	checks, done, err := Checks(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := configs.Load(app.Globals.Config, app.Getenv, checks...)
+	cfg, err := load(app.Globals.Config, app.Getenv, checks...)
 	done()
 	if err != nil {
 		return nil, err
