@@ -7,6 +7,7 @@ import (
 	"winnow/jobs/argo"
 	"winnow/jobs/backfill"
 	"winnow/jobs/curate"
+	"winnow/jobs/diagnose"
 	"winnow/jobs/doctor"
 	"winnow/jobs/embed"
 	functioncmd "winnow/jobs/function"
@@ -41,6 +42,7 @@ type cli struct {
 	Backfill backfill.Cmd    `cmd:"" help:"Move an embedding to another model, beside everything else."`
 	Search   search.Cmd      `cmd:"" help:"The rows nearest to an asset, a text or a file."`
 	Function functioncmd.Cmd `cmd:"" help:"Saved searches: list, show, make, test and compare them."`
+	Diagnose diagnose.Cmd    `cmd:"" help:"Where a model is weak, and functions that find rows like its mistakes."`
 	Stats    stats.Cmd       `cmd:"" help:"What functions know of the corpus: list and refresh it."`
 	Rejects  rejects.Cmd     `cmd:"" help:"Rows that could not be read or embedded, by reason."`
 	Lint     lint.Cmd        `cmd:"" help:"Every problem of configs and functions, with line and column." group:"Setting up"`

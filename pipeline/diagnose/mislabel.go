@@ -12,7 +12,7 @@ import (
 type Doubt struct {
 	Item    int     // index of the item
 	Given   int     // the class that the label names
-	Likely  int     // the class that it should name
+	Likely  int     // the class that it should name: the most probable one
 	Quality float64 // of the label, in [0, 1]; the lower, the more doubtful
 }
 
@@ -88,7 +88,7 @@ func Confident(items []Item, classes int) []Doubt {
 		if believed < 0 || believed == given || most == given {
 			continue
 		}
-		out = append(out, Doubt{i, given, believed, margin(p, given)})
+		out = append(out, Doubt{i, given, most, margin(p, given)})
 	}
 	byQuality(out)
 	return out

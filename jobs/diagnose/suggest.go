@@ -1,0 +1,329 @@
+package diagnose
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"winnow/configs"
+	"winnow/pipeline"
+	"winnow/pipeline/diagnose"
+	"winnow/pipeline/function"
+	"winnow/pipeline/seeded"
+)
+
+const (
+	mostErrors  = 1000 // mistakes of a class that are grouped
+	leastErrors = 3    // that make a function
+	mostAnchors = 50   // of a kind in a function
+)
+
+// Suggestion is a function that finds rows like a group of mistakes.
+type Suggestion struct {
+	Name     string   `json:"name"`
+	File     string   `json:"file"`
+	Class    string   `json:"class"`
+	Kind     string   `json:"kind"`     // missed: labels that were not found; wrong: guesses that are none
+	Against  []string `json:"against"`  // the classes that it is confused with, the most frequent first
+	Mistakes int      `json:"mistakes"` // in the group
+	Positive int      `json:"positive"` // anchors
+	Negative int      `json:"negative"`
+	Kept     bool     `json:"kept,omitempty"` // a file of that name was there that winnow did not write
+
+	text string
+	def  *function.Definition
+}
+
+// mistake is one asset where a class went wrong, and the class it went to (-1 is
+// None).
+type mistake struct {
+	asset string
+	other int
+}
+
+// suggest groups the mistakes of the low classes and writes functions.
+func (d *diagnosis) suggest(ctx context.Context, s *subject, v *embedding) error {
+	forced := map[int]bool{}
+	for _, n := range d.Class {
+		c, ok := d.number[n]
+		if !ok {
+			return pipeline.Usagef("--class %q: no label or prediction has this class; they are %s", n, strings.Join(d.names, ", "))
+		}
+		forced[c] = true
+	}
+	if v == nil {
+		return nil
+	}
+	right := d.rightAssets(s)
+	taken := map[string]bool{}
+	for _, c := range d.report.Classes {
+		if len(c.Low) == 0 && !forced[c.number] {
+			continue
+		}
+		low := map[string]bool{"recall": forced[c.number], "precision": forced[c.number]}
+		for _, l := range c.Low {
+			low[l.Measure] = true
+		}
+		missed, wrong := d.mistakes(s, c.number)
+		for _, k := range []struct {
+			kind string
+			list []mistake
+			on   bool
+		}{{"missed", missed, low["recall"] || low["f1"]}, {"wrong", wrong, low["precision"] || low["f1"]}} {
+			if !k.on {
+				continue
+			}
+			if err := d.group(ctx, v, c, k.kind, k.list, right, taken); err != nil {
+				return err
+			}
+		}
+	}
+	return d.save()
+}
+
+// rightAssets lists, by class, the assets whose labels and guesses all are right,
+// in a seeded order.
+func (d *diagnosis) rightAssets(s *subject) [][]string {
+	out := make([][]string, len(d.names))
+	for i := range s.items {
+		it := &s.items[i]
+		st := stateOf(it, s.pairs[i])
+		if st.missed+st.wrongGuess > 0 {
+			continue
+		}
+		for _, t := range it.Truth {
+			out[t.Class] = append(out[t.Class], it.ID)
+		}
+	}
+	for c := range out {
+		slices.Sort(out[c])
+		out[c] = slices.Compact(out[c])
+		d.shuffle(out[c])
+	}
+	return out
+}
+
+func (d *diagnosis) shuffle(ids []string) {
+	seed := d.w.Config.Seed
+	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(seeded.Hash(seed, a), seeded.Hash(seed, b)) })
+}
+
+// mistakes lists the assets where labels of a class were missed, and where guesses
+// of it are wrong, each once.
+func (d *diagnosis) mistakes(s *subject, class int) (missed, wrong []mistake) {
+	once := map[string]int{} // 1 missed, 2 wrong
+	for i := range s.items {
+		it := &s.items[i]
+		for _, p := range s.pairs[i] {
+			if p.Right(it) {
+				continue
+			}
+			if p.Truth >= 0 && it.Truth[p.Truth].Class == class && once[it.ID]&1 == 0 {
+				once[it.ID] |= 1
+				other := -1
+				if p.Guess >= 0 {
+					other = it.Guess[p.Guess].Class
+				}
+				missed = append(missed, mistake{it.ID, other})
+			}
+			if p.Guess >= 0 && it.Guess[p.Guess].Class == class && once[it.ID]&2 == 0 {
+				once[it.ID] |= 2
+				other := -1
+				if p.Truth >= 0 {
+					other = it.Truth[p.Truth].Class
+				}
+				wrong = append(wrong, mistake{it.ID, other})
+			}
+		}
+	}
+	return missed, wrong
+}
+
+// group parts the mistakes of a class into groups of like ones, and makes a
+// function of each.
+func (d *diagnosis) group(ctx context.Context, v *embedding, c Class, kind string, list []mistake, right [][]string, taken map[string]bool) error {
+	if len(list) > mostErrors {
+		seed := d.w.Config.Seed
+		slices.SortStableFunc(list, func(a, b mistake) int { return cmp.Compare(seeded.Hash(seed, a.asset), seeded.Hash(seed, b.asset)) })
+		d.warn("class %s: %d of its %d %s rows are grouped, a seeded sample", c.Name, mostErrors, len(list), kind)
+		list = list[:mostErrors]
+	}
+	ids := make([]string, len(list))
+	for i, m := range list {
+		ids[i] = m.asset
+	}
+	vectors, err := v.live.Vectors(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var rows []float32
+	var have []mistake
+	for _, m := range list {
+		if x := vectors[m.asset]; x != nil {
+			rows, have = append(rows, x...), append(have, m)
+		}
+	}
+	n := 0
+	for _, g := range diagnose.Cluster(rows, v.live.Dim) {
+		if len(g) < leastErrors {
+			continue
+		}
+		n++
+		members := make([]mistake, len(g))
+		for i, at := range g {
+			members[i] = have[at]
+		}
+		if err := d.function(ctx, v, c, kind, n, members, right, taken); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// function makes a function of one group: its positives are the mistakes, the most
+// typical first; its negatives are rows that the model has right, of the classes
+// that the mistakes are confused with: of those that were guessed instead, or, for
+// wrong guesses, of the guessed class.
+func (d *diagnosis) function(ctx context.Context, v *embedding, c Class, kind string, n int, group []mistake, right [][]string, taken map[string]bool) error {
+	count := map[int]int{}
+	for _, m := range group {
+		if m.other >= 0 {
+			count[m.other]++
+		}
+	}
+	var others []int
+	for o := range count {
+		others = append(others, o)
+	}
+	slices.SortFunc(others, func(a, b int) int { return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b)) })
+	sg := Suggestion{Class: c.Name, Kind: kind, Mistakes: len(group), Against: []string{}}
+	var pool []string
+	for _, o := range others {
+		sg.Against = append(sg.Against, d.names[o])
+		if kind == "missed" {
+			pool = append(pool, right[o]...)
+		}
+	}
+	if kind == "wrong" {
+		pool = slices.Clone(right[c.number])
+	}
+	d.shuffle(pool)
+	def := &function.Definition{Embedding: v.name, Threshold: function.Threshold{Rule: function.RuleTop, Value: float64(d.Top)}}
+	positive := map[string]bool{}
+	for _, m := range group[:min(len(group), mostAnchors)] {
+		positive[m.asset] = true
+		def.Anchors.Positive = append(def.Anchors.Positive, function.Anchor{Asset: m.asset})
+	}
+	// Only rows that have a vector can be anchors.
+	hashes, err := v.live.ContentHashes(ctx, pool[:min(len(pool), 4*mostAnchors)])
+	if err != nil {
+		return err
+	}
+	for _, id := range pool {
+		if _, ok := hashes[id]; ok && !positive[id] && len(def.Anchors.Negative) < mostAnchors {
+			positive[id] = true // once
+			def.Anchors.Negative = append(def.Anchors.Negative, function.Anchor{Asset: id})
+		}
+	}
+	def.Name = functionName(kind, c.Name, n, taken)
+	sg.Name, sg.def = def.Name, def
+	sg.Positive, sg.Negative = len(def.Anchors.Positive), len(def.Anchors.Negative)
+	d.report.Functions = append(d.report.Functions, sg)
+	return nil
+}
+
+// functionName is a column name made of a class.
+func functionName(kind, class string, n int, taken map[string]bool) string {
+	slug := strings.Trim(strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '_'
+	}, class), "_")
+	if slug == "" {
+		slug = "class"
+	}
+	slug = slug[:min(len(slug), 40)]
+	name := fmt.Sprintf("%s_%s_%d", kind, slug, n)
+	for i := 2; taken[name]; i++ {
+		name = fmt.Sprintf("%s_%s_%d_%d", kind, slug, n, i)
+	}
+	taken[name] = true
+	return name
+}
+
+// header begins the files that diagnose writes and may write anew.
+const header = "# Suggested by winnow diagnose; edit it, and this line, to keep it.\n"
+
+// save writes the functions, and checks them as lint does.
+func (d *diagnosis) save() error {
+	r := d.report
+	if len(r.Functions) == 0 {
+		return nil
+	}
+	dir := d.Out
+	if !filepath.IsAbs(dir) {
+		base, err := filepath.Abs(d.w.App.Globals.Config)
+		if err != nil {
+			return err
+		}
+		dir = filepath.Join(filepath.Dir(base), dir)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("folder for suggested functions: %w; name another with --out", err)
+	}
+	r.Folder = dir
+	var matches []string
+	for i := range r.Functions {
+		f := &r.Functions[i]
+		if err := f.encode(); err != nil {
+			return err
+		}
+		f.File = filepath.Join(dir, f.Name+".yaml")
+		old, err := os.ReadFile(f.File)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if f.Kept = err == nil && !bytes.HasPrefix(old, []byte(header)); f.Kept {
+			d.warn("%s is kept: it is not as winnow diagnose writes it", f.File)
+		} else if err := os.WriteFile(f.File, []byte(f.text), 0o644); err != nil {
+			return err
+		}
+		if _, err := configs.LoadFunctions(dir, []string{f.File}, d.w.App.Getenv); err != nil {
+			return err
+		}
+		matches = append(matches, f.Name+"_match")
+	}
+	r.BatchWhere = strings.Join(matches, " OR ")
+	return nil
+}
+
+func (s *Suggestion) encode() error {
+	body, err := yaml.Marshal(s.def)
+	if err != nil {
+		return err
+	}
+	against := strings.Join(s.Against, ", ")
+	if against == "" {
+		against = "nothing"
+	}
+	what := fmt.Sprintf("%d rows labeled %q that the model took for: %s", s.Mistakes, s.Class, against)
+	if s.Kind == "wrong" {
+		what = fmt.Sprintf("%d rows that the model took for %q and that are: %s", s.Mistakes, s.Class, against)
+	}
+	// A class is a user's text: it stays one line of a comment.
+	s.text = header + "# " + strings.Join(strings.Fields(what), " ") + "\n" + string(body)
+	return nil
+}
