@@ -64,7 +64,7 @@ run-interop:
 	@echo 'interop    conversions that went wrong are caught'
 	@.deps/venv/bin/python -B models/convert/test_convert.py .deps/src/weights/efficientnet-lite0-57934424.pth .deps/src/weights/weights.npz
 	@echo 'interop    the workspace of the demo, read by other programs'
-	@$(GO) build -o build/ ./testdata/tools/pixels ./testdata/tools/tokens
+	@$(GO) build -o build/ ./testdata/tools/pixels ./testdata/tools/tokens ./testdata/tools/diagnose
 	@testdata/interop/run.sh $(DEMO_WORKSPACE) $(DEMO_CONFIG)
 
 .PHONY: test-cloud

@@ -7,7 +7,7 @@
 # requirements.txt (default .deps/venv-interop, which make interop fills), TOOLPACKAGES the folder
 # of those of tools.txt (default in .deps/venv-tools), MODELS the folder of the
 # converted models (default .deps/models), WINNOW the binary (default build/winnow), PIXELS and TOKENS the compiled testdata/tools/pixels and
-# testdata/tools/tokens (default build/pixels and build/tokens).
+# testdata/tools/tokens (default build/pixels and build/tokens), DIAGNOSE that of testdata/tools/diagnose (default build/diagnose).
 set -eu
 [ $# -eq 2 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }
 workspace=$1 config=$2
@@ -50,6 +50,7 @@ with 'image text of' vectors.py
 with 'image text functions' scores.py
 run where.py "$here/where.py" "$workspace"
 run index.py "$here/index.py" "$workspace"
+run diagnose_check.py "$here/diagnose_check.py" "${DIAGNOSE:-$here/../../build/diagnose}"
 run import_check.py "$here/import_check.py" "${WINNOW:-$here/../../build/winnow}"
 run pixels.py "$here/pixels.py" "${PIXELS:-$here/../../build/pixels}"
 run sentencepiece_check.py "$here/sentencepiece_check.py" "${TOKENS:-$here/../../build/tokens}" "$models/use-multilingual-v3/sp.model" \
