@@ -175,29 +175,34 @@ func (g *ingester) readPairs(ctx context.Context, l pairList) (states []manifest
 			return nil, err
 		}
 	}
-	cols2, err := tables.Columns(l.schema)
+	return states, g.unitePairs(ctx, l, selects)
+}
+
+// unitePairs makes outTable of the rows of all manifests of a list.
+func (g *ingester) unitePairs(ctx context.Context, l pairList, selects []string) error {
+	columns, err := tables.Columns(l.schema)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	names, none := make([]string, len(cols2)), make([]string, len(cols2))
-	for i, c := range cols2 {
+	names, none := make([]string, len(columns)), make([]string, len(columns))
+	for i, c := range columns {
 		names[i] = c.Name
 		none[i] = "NULL::" + c.Type.String() + " AS " + query.Ident(c.Name)
 	}
 	union := "SELECT " + strings.Join(none, ", ") + ", NULL::BOOLEAN AS coco, NULL::VARCHAR AS source, NULL::BIGINT AS line WHERE false"
 	union = strings.Join(append([]string{union}, selects...), " UNION ALL ")
 	if err := g.db.Exec(ctx, "CREATE OR REPLACE TABLE "+saidTable+" AS "+union); err != nil {
-		return nil, err
+		return err
 	}
 	if err := g.nameAssets(ctx, l); err != nil {
-		return nil, err
+		return err
 	}
 	// Two manifests may say the same: the most confident one counts.
 	order := "source, line"
 	if l.kind == manifest.Predictions {
 		order = "confidence DESC NULLS LAST, source, line"
 	}
-	return states, g.db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS SELECT %s FROM %s QUALIFY row_number() OVER (PARTITION BY %s ORDER BY %s) = 1",
+	return g.db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS SELECT %s FROM %s QUALIFY row_number() OVER (PARTITION BY %s ORDER BY %s) = 1",
 		outTable, strings.Join(names, ", "), saidTable, strings.Join(l.keys, ", "), order))
 }
 
