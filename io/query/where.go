@@ -110,6 +110,9 @@ func (db *DB) parseWhere(ctx context.Context, before, expr, after string) (any, 
 		if at, err := strconv.Atoi(string(s.Position)); err == nil {
 			at = bytesOf(expr, at-len(before))
 			e.locate(expr, at)
+			if at >= 0 && at < len(expr) && expr[at] == ';' {
+				e.Fix = "write one condition without a semicolon, joined by AND and OR"
+			}
 			if at == len(expr) {
 				e.What = "syntax error: something is missing at the end"
 			}

@@ -71,13 +71,15 @@ func (r *rows) check(ctx context.Context, batches []chosenBatch) error {
 		for _, e := range expressions(b) {
 			err := r.db.BindWhere(ctx, "rows", e.before+e.sql+e.after)
 			var fault *query.ExprError
-			if err == nil || errors.As(err, &fault) {
-				if fault != nil {
-					faults.Problems = append(faults.Problems, r.problem(b, e, fault))
-				}
-				continue
+			if err == nil && e.before == "" {
+				fault, err = r.divides(ctx, b, e)
 			}
-			return err
+			if err != nil && !errors.As(err, &fault) {
+				return err
+			}
+			if fault != nil {
+				faults.Problems = append(faults.Problems, r.problem(b, e, fault))
+			}
 		}
 		for i, x := range b.Exclude {
 			if x.Batch == "" {
@@ -104,6 +106,32 @@ func (r *rows) check(ctx context.Context, batches []chosenBatch) error {
 	return nil
 }
 
+// divides finds a condition that divides by zero on rows that it does not refuse
+// anyway: what DuckDB makes of it, infinity or nothing at all, nobody means.
+func (r *rows) divides(ctx context.Context, b chosenBatch, e expression) (*query.ExprError, error) {
+	list, err := r.db.Divisors(ctx, e.sql)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range list {
+		where := fmt.Sprintf("(%s) = 0 AND %s IS NOT FALSE", d.SQL, query.Parens(e.sql))
+		n, err := r.db.Int(ctx, "SELECT count(*) FROM rows WHERE "+where)
+		if err != nil {
+			return nil, r.failed(b, err)
+		}
+		if n == 0 {
+			continue
+		}
+		ids, err := query.Column[string](ctx, r.db, "SELECT asset_id FROM rows WHERE "+where+" ORDER BY asset_id LIMIT 3")
+		if err != nil {
+			return nil, err
+		}
+		return &query.ExprError{Line: d.Line, Column: d.Column, What: fmt.Sprintf("a division by zero: %s is 0 on %d rows (such as %s)", d.SQL, n, strings.Join(ids, ", ")),
+			Fix: fmt.Sprintf("divide by nullif(%s, 0), or add AND %s <> 0", d.SQL, d.SQL)}, nil
+	}
+	return nil, nil
+}
+
 // problem is a fault of an expression at its place in the config.
 func (r *rows) problem(b chosenBatch, e expression, fault *query.ExprError) pipeline.Problem {
 	line, column := fault.Line, fault.Column
@@ -125,8 +153,9 @@ func (r *rows) failed(b chosenBatch, err error) error {
 	if len(list) == 0 {
 		return err
 	}
-	at := list[0] // mostly where; the message quotes the value
+	text, _, _ := strings.Cut(err.Error(), "\n") // the rest quotes our statement
+	at := list[0]                                // mostly where; the message quotes the value
 	what := strings.TrimPrefix(at.path, b.path+".")
 	return &pipeline.UsageError{Problems: []pipeline.Problem{r.w.Config.Problem(at.path,
-		fmt.Sprintf("batch %s, %s: %v", b.Name, what, err), "guard the expression, for example with TRY_CAST or a CASE")}}
+		fmt.Sprintf("batch %s, %s: %s", b.Name, what, text), "guard the expression, for example with TRY_CAST or a CASE")}}
 }

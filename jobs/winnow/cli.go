@@ -15,6 +15,7 @@ import (
 	"winnow/jobs/ingest"
 	"winnow/jobs/initcmd"
 	"winnow/jobs/internal/job"
+	"winnow/jobs/leaks"
 	"winnow/jobs/lint"
 	modelcmd "winnow/jobs/model"
 	"winnow/jobs/rejects"
@@ -44,6 +45,7 @@ type cli struct {
 	Function functioncmd.Cmd `cmd:"" help:"Saved searches: list, show, make, test and compare them."`
 	Diagnose diagnose.Cmd    `cmd:"" help:"Where a model is weak, and functions that find rows like its mistakes."`
 	Stats    stats.Cmd       `cmd:"" help:"What functions know of the corpus: list and refresh it."`
+	Leaks    leaks.Cmd       `cmd:"" help:"Rows of test that are copies, or nearly, of rows of train."`
 	Rejects  rejects.Cmd     `cmd:"" help:"Rows that could not be read or embedded, by reason."`
 	Lint     lint.Cmd        `cmd:"" help:"Every problem of configs and functions, with line and column." group:"Setting up"`
 	Schema   schema.Cmd      `cmd:"" help:"JSON Schema of the config, for editors." group:"Setting up"`
