@@ -10,6 +10,7 @@ package tuxpaint-stamps-default with the demo's manifest.jsonl. Every case becom
   jpeg224  800 JPEG files of 224 x 224 pixels, quality 90
   png224   the same pictures as PNG files
   stamps   the demo's pictures as they are: PNG files with alpha or a palette
+  captions 6,000 captions of 5 to 25 tokens, of the stamps, in all their languages
   texts    3,000 captions and passages of 5 to 400 tokens, as many below as above 45: the captions of the stamps in
            all their languages, one or several at a time, and passages of the licences in /usr/share/common-licenses
 
@@ -40,6 +41,7 @@ def main(photos, stamps, spm, out):
     case(out, "jpeg224", lambda folder: pictures(photos, folder, 800, 0, (224, 224), "jpg"))
     case(out, "png224", lambda folder: pictures(photos, folder, 800, 0, (224, 224), "png"))
     case(out, "stamps", lambda folder: stamp_rows(stamps))
+    case(out, "captions", lambda folder: caption_rows(stamps, spm))
     case(out, "texts", lambda folder: text_rows(stamps, spm))
     case(out, "wordpiece", lambda folder: wordpiece(os.path.join(out, "texts", "list.txt"), folder))
 
@@ -154,6 +156,13 @@ def text_rows(stamps, spm, count=3000):
         if TOKENS[0] <= tokens(tok, text) <= TOKENS[1]:
             rows.append({"asset_id": f"{len(rows):06}", "text": text})
     return rows
+
+
+def caption_rows(stamps, spm, count=6000):
+    rng = random.Random("winnow captions")
+    tok = sentencepiece.SentencePieceProcessor(model_file=spm)
+    every = sorted({text for texts in captions(stamps).values() for text in texts if 5 <= tokens(tok, text) <= 25})
+    return [{"asset_id": f"{i:06}", "text": text} for i, text in enumerate(rng.sample(every, count))]
 
 
 def tokens(tok, text):

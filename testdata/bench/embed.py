@@ -284,13 +284,15 @@ def small(name, title, bar):
     return case
 
 
-def texts(bench):
-    w = Workspace(bench, "texts", manifest("texts"), "texts")
-    out = os.path.join(BENCH, "work", "texts.peer.parquet")
-    bench.loops["texts"] = Loop("texts", TEXT, SPM, listing("texts"))
-    bench.race("texts of 5 to 400 tokens", "texts/s", w.embed, [("peer", peer("embed_texts.py", TEXT, SPM, listing("texts"), out), 1.4), ("loop", bench.loops["texts"].run, 0.93)])
-    cosine(bench, "texts, lowest cosine to the peer", w.vectors(), peer_vectors("texts"), 0.9999)
-    w.remove()
+def texts(source, title):
+    def case(bench):
+        w = Workspace(bench, source, manifest(source), "texts")
+        out = os.path.join(BENCH, "work", f"{source}.peer.parquet")
+        bench.loops[source] = Loop("texts", TEXT, SPM, listing(source))
+        bench.race(title, "texts/s", w.embed, [("peer", peer("embed_texts.py", TEXT, SPM, listing(source), out), 1.4), ("loop", bench.loops[source].run, 0.93)])
+        cosine(bench, f"{source}, lowest cosine to the peer", w.vectors(), peer_vectors(source), 0.9999)
+        w.remove()
+    return case
 
 
 def memory(kind, source):
@@ -371,7 +373,8 @@ CASES = {
     "stamps": stamps,
     "jpeg224": small("jpeg224", "JPEG of 224 px", 0.9),
     "png224": small("png224", "PNG of 224 px", 0.85),
-    "texts": texts,
+    "captions": texts("captions", "captions of 5 to 25 tokens"),
+    "texts": texts("texts", "texts of 5 to 400 tokens"),
     "memory-images": memory("images", "jpeg224"),
     "memory-texts": memory("texts", "texts"),
     "unigram": tokenizers("Unigram / SentencePiece", "sentencepiece", SPM, sentencepiece),
