@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -132,6 +133,7 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 		if err := s.W.Release(); err != nil {
 			return nil, err
 		}
+		debug.SetGCPercent(50) // the collector has next to nothing to do beside a model
 	}
 	return task.NewPlan(s.Name(), run, f, tasks)
 }
