@@ -183,7 +183,7 @@ func (k *checker) unused(path string, s LightlyObject) {
 func (k *checker) spaceStrategy(path string, s LightlyObject, strength float64, o *Objective) {
 	embedding := ""
 	for _, e := range k.c.Embeddings {
-		if embedding == "" || e.Of == "image" && k.ofImage(embedding) == false {
+		if embedding == "" || e.Of == "image" && !k.ofImage(embedding) {
 			embedding = e.Name
 		}
 	}

@@ -24,7 +24,7 @@ func readUnigram(raw component) (wordModel, pieceIDs, error) {
 	}
 	l, err := newHFLattice(v.Vocab, *v.UnkID, v.ByteFallback != nil && *v.ByteFallback)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Unigram: %w", err)
+		return nil, nil, fmt.Errorf("model Unigram: %w", err)
 	}
 	vocab := make(pieceIDs, len(v.Vocab))
 	for i, p := range v.Vocab {

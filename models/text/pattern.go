@@ -163,7 +163,7 @@ func newRegex(expr string) (matcher, error) {
 	re, err := regexp.Compile(goExpr)
 	if err != nil {
 		// Go's words would show the long classes that translate put in.
-		return nil, errors.New("Go's regular expressions do not know it")
+		return nil, errors.New("the regular expressions of Go do not know it")
 	}
 	if re.MatchString("") {
 		return nil, errors.New("it matches the empty string")

@@ -75,7 +75,7 @@ func readFrames(raw component) (*frame, error) {
 			return nil, err
 		}
 		if all.size() > 0 && f.size() > 0 {
-			return nil, errors.New("Sequence: two post-processors add tokens")
+			return nil, errors.New("post-processor Sequence: two post-processors add tokens")
 		}
 		if f.size() > 0 {
 			all = f

@@ -344,10 +344,10 @@ func readMetaspace(raw component) (*metaspace, error) {
 		return nil, err
 	}
 	if utf8.RuneCountInString(v.Replacement) != 1 {
-		return nil, fmt.Errorf("Metaspace: the replacement %q is not one character", v.Replacement)
+		return nil, fmt.Errorf("pre-tokenizer Metaspace: the replacement %q is not one character", v.Replacement)
 	}
 	if v.PrefixSpace != nil && !*v.PrefixSpace && v.Scheme != "never" {
-		return nil, errors.New("Metaspace: add_prefix_space is false, but prepend_scheme is not never")
+		return nil, errors.New("pre-tokenizer Metaspace: add_prefix_space is false, but prepend_scheme is not never")
 	}
 	m := &metaspace{mark: []byte(v.Replacement), split: v.Split == nil || *v.Split}
 	switch v.Scheme {
@@ -357,7 +357,7 @@ func readMetaspace(raw component) (*metaspace, error) {
 		m.first = true
 	case "never":
 	default:
-		return nil, fmt.Errorf("Metaspace: the prepend_scheme %q is not supported", v.Scheme)
+		return nil, fmt.Errorf("pre-tokenizer Metaspace: the prepend_scheme %q is not supported", v.Scheme)
 	}
 	return m, nil
 }
