@@ -187,15 +187,21 @@ func (d *Decoder) watched(ctx context.Context, h header, data []byte, release *f
 		}()
 		r.ra, r.err = d.rare(h, data)
 	}()
+	begin := time.Now()
 	late := time.NewTimer(d.l.Time)
 	defer late.Stop()
+	tooLong := pipeline.Rowf(pipeline.ReasonTimeout, "%s: decoding took longer than %v", h.format, d.l.Time)
 	select {
 	case r := <-done:
+		if time.Since(begin) > d.l.Time && r.ra != nil { // the timer may be late itself
+			r.ra.release()
+			return nil, tooLong
+		}
 		return r.ra, r.err
 	case <-late.C:
 		*release = func() {}
 		close(left)
-		return nil, pipeline.Rowf(pipeline.ReasonTimeout, "%s: decoding took longer than %v", h.format, d.l.Time)
+		return nil, tooLong
 	case <-ctx.Done():
 		*release = func() {}
 		close(left)
