@@ -123,6 +123,12 @@ run-bench-select:
 	@$(GO) build -o build/bench/select ./testdata/bench/select
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/selection.py
 
+.PHONY: bench-score run-bench-score
+bench-score: setup-test binary run-bench-score ## measure how fast winnow scores, beside numpy and FAISS (5 minutes, 4 GB of disk)
+run-bench-score:
+	@$(GO) build -o build/bench/score ./testdata/bench/score
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/score.py
+
 .PHONY: argo-lint
 argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)
 	@./setup.sh argo

@@ -181,10 +181,12 @@ func (s *Reader) Meta() Meta { return s.meta }
 
 // ScanOptions say which columns and rows Blocks reads.
 type ScanOptions struct {
-	Vectors bool    // fill Vectors
-	IDs     bool    // fill AssetID, Version and ContentHash
-	MaxRows int     // rows a block at most; default RowGroupRows
-	Only    []int64 // ascending row numbers; nil reads all rows
+	Vectors  bool    // fill Vectors
+	AssetIDs bool    // fill AssetID
+	Keys     bool    // fill AssetID and Version
+	IDs      bool    // fill AssetID, Version and ContentHash
+	MaxRows  int     // rows a block at most; default RowGroupRows
+	Only     []int64 // ascending row numbers; nil reads all rows
 }
 
 // Blocks reads the rows in order and calls fn with a block at a time. The
@@ -236,9 +238,13 @@ func checkSelection(only []int64, rows int64) error {
 func (s *Reader) group(g parquet.RowGroup, first int64, only []int64, o ScanOptions, b *Block, fn func(*Block) error) (err error) {
 	sc := newScan(g, first, s.seek && only != nil)
 	defer sc.close()
-	if o.IDs {
+	if o.AssetIDs || o.Keys || o.IDs {
 		sc.strings(s.leaf.asset, colAsset, &b.AssetID)
+	}
+	if o.Keys || o.IDs {
 		sc.strings(s.leaf.version, colVersion, &b.Version)
+	}
+	if o.IDs {
 		sc.strings(s.leaf.hash, colHash, &b.ContentHash)
 	}
 	if o.Vectors {

@@ -94,7 +94,7 @@ func (p part) Read(ctx context.Context, fn func(score.Block) error) error {
 	}
 	// Whole blocks of a pass, so that a row's score does not depend on how it was
 	// reached.
-	return r.Blocks(shard.ScanOptions{IDs: true, Vectors: true, MaxRows: function.BlockRows}, func(b *shard.Block) error {
+	return r.Blocks(shard.ScanOptions{Keys: true, Vectors: true, MaxRows: function.BlockRows}, func(b *shard.Block) error {
 		return fn(score.Block{AssetID: b.AssetID, Version: b.Version, Vectors: b.Vectors})
 	})
 }

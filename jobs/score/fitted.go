@@ -3,6 +3,7 @@ package score
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"winnow/jobs/internal/workspace"
 	"winnow/pipeline/function"
@@ -74,22 +75,34 @@ func readStatistics(ctx context.Context, w *workspace.Workspace, key string) (*f
 // sample makes statistics from a seeded sample. It reads the ids of all rows,
 // and the vectors of those only that the sample may want.
 func sample(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
-	o := function.SampleOptions{Embedding: l.Embedding.Name, Fingerprint: l.Fingerprint, Dim: l.Dim, Seed: w.Config.Seed}
-	sampler := function.NewSampler(o)
-	if err := l.IDs(ctx, func(_ int, _ int64, id string) error { sampler.Add(id); return nil }); err != nil {
+	l, err := w.LiveIn(ctx, l.Space)
+	if err != nil {
 		return nil, err
 	}
-	wanted := make([][]int64, len(l.Files))
-	var n int64
-	err := l.IDs(ctx, func(file int, row int64, id string) error {
-		if sampler.Wants(id) {
-			wanted[file] = append(wanted[file], row)
-			n++
+	o := function.SampleOptions{Embedding: l.Embedding.Name, Fingerprint: l.Fingerprint, Dim: l.Dim, Seed: w.Config.Seed}
+	sampler := function.NewSampler(o)
+	type candidate struct {
+		file int
+		row  int64
+		id   string
+	}
+	var candidates []candidate // whatever is wanted in the end was wanted when it came
+	err = l.IDs(ctx, func(file int, row int64, id string) error {
+		if sampler.Add(id); sampler.Wants(id) {
+			candidates = append(candidates, candidate{file, row, strings.Clone(id)})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	wanted := make([][]int64, len(l.Files))
+	var n int64
+	for _, c := range candidates {
+		if sampler.Wants(c.id) {
+			wanted[c.file] = append(wanted[c.file], c.row)
+			n++
+		}
 	}
 	b, err := function.NewBuilder(o)
 	if err != nil {

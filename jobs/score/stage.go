@@ -83,24 +83,19 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 		if len(byEmbedding[e.Name]) == 0 {
 			continue
 		}
-		l, err := s.W.Live(ctx, e)
+		l, err := s.W.LiveOf(ctx, e)
 		if err != nil {
 			return nil, err
 		}
-		if l.Rows == 0 {
-			delete(byEmbedding, e.Name)
-			s.W.App.Log.Sugar().Warnf("embedding %s has no rows, so its functions are not scored; run winnow embed", e.Name)
+		if l.Stored() == 0 {
+			s.empty(e)
 			continue
 		}
 		live[e.Name] = l
 	}
 	anchors := NewAnchors(s.W, live)
 	defer anchors.Close()
-	var ready []*configs.Function
-	for name := range live {
-		ready = append(ready, byEmbedding[name]...)
-	}
-	if err := anchors.Check(ctx, ready); err != nil {
+	if err := s.check(ctx, anchors, live, byEmbedding); err != nil {
 		return nil, err
 	}
 	for _, e := range s.W.Config.Embeddings {
@@ -122,6 +117,40 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 		tasks = append(tasks, more...)
 	}
 	return task.NewPlan(s.Name(), run, f, tasks)
+}
+
+func (s *Stage) empty(e configs.Embedding) {
+	s.W.App.Log.Sugar().Warnf("embedding %s has no rows, so its functions are not scored; run winnow embed", e.Name)
+}
+
+// check looks up all anchors. Where some are missing, embeddings without a single
+// live row are dropped first.
+func (s *Stage) check(ctx context.Context, anchors *Anchors, live map[string]*workspace.Live, fns map[string][]*configs.Function) error {
+	ready := func() (list []*configs.Function) {
+		for name := range live {
+			list = append(list, fns[name]...)
+		}
+		return list
+	}
+	missing := anchors.Check(ctx, ready())
+	if missing == nil {
+		return nil
+	}
+	before := len(live)
+	for name, l := range live {
+		all, err := s.W.LiveIn(ctx, l.Space)
+		if err != nil {
+			return err
+		}
+		if all.Rows == 0 {
+			s.empty(l.Embedding)
+			delete(live, name)
+		}
+	}
+	if len(live) == before {
+		return missing
+	}
+	return anchors.Check(ctx, ready())
 }
 
 // fit makes sure that every function of an embedding has its fitted file, and

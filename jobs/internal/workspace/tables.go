@@ -245,8 +245,10 @@ func (w *Workspace) WhyNoVector(ctx context.Context, id, embedding string) (stri
 	if err != nil {
 		return "", err
 	}
-	if _, err := w.LoadTable(ctx, RejectsRoot); err != nil {
-		return "", err
+	for _, root := range []string{AssetsRoot, RejectsRoot} {
+		if _, err := w.LoadTable(ctx, root); err != nil {
+			return "", err
+		}
 	}
 	n, err := db.Int(ctx, "SELECT count(*) FROM assets WHERE asset_id = ?", id)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"winnow/configs"
@@ -95,30 +96,23 @@ func (w *Workspace) LiveIn(ctx context.Context, s *Space) (*Live, error) {
 	if l := w.live[s.Root()]; l != nil {
 		return l, nil
 	}
-	l := &Live{Space: s, Embedding: s.Embedding, Fingerprint: s.Fingerprint(), Dim: s.Spec.Dim, Normalized: s.Spec.Normalized(), w: w,
-		Root: s.Root(), Table: s.table("live")}
-	var err error
-	if l.Snapshot, err = w.Snapshot(ctx, l.Root); err != nil {
+	l, err := w.open(ctx, s)
+	if err != nil {
 		return nil, err
 	}
+	l.Table = s.table("live")
 	if l.Assets, err = w.LoadAssets(ctx); err != nil {
-		return nil, err
-	}
-	if err := w.loadKeys(ctx, l); err != nil {
 		return nil, err
 	}
 	db, err := w.DB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// A row that two shards hold (a commit that raced another) counts once, as does an
-	// asset that several rows of imported files name: the first file by name, its first row.
-	err = db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %s AS
-		SELECT asset_id, k.version AS version, content_hash, file, row
-		FROM %s k JOIN assets a USING (asset_id) WHERE %s = k.version
-		QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY rank, row) = 1`,
-		query.Ident(l.Table), query.Ident(s.table("keys")), s.versionSQL()))
-	if err != nil {
+	if err := l.loadKeys(ctx, db); err != nil {
+		return nil, err
+	}
+	keys := query.Ident(s.table("keys"))
+	if err := db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS %s", query.Ident(l.Table), l.liveSQL(keys, "assets"))); err != nil {
 		return nil, err
 	}
 	if err := l.readFiles(ctx, db); err != nil {
@@ -131,125 +125,126 @@ func (w *Workspace) LiveIn(ctx context.Context, s *Space) (*Live, error) {
 	return l, nil
 }
 
+// open finds the shards of a space.
+func (w *Workspace) open(ctx context.Context, s *Space) (*Live, error) {
+	l := &Live{Space: s, Embedding: s.Embedding, Fingerprint: s.Fingerprint(), Dim: s.Spec.Dim, Normalized: s.Spec.Normalized(), w: w, Root: s.Root()}
+	var err error
+	if l.Snapshot, err = w.Snapshot(ctx, l.Root); err != nil {
+		return nil, err
+	}
+	l.Files = make([]LiveFile, len(l.Snapshot.Files))
+	for i, f := range l.Snapshot.Files {
+		l.Files[i].File = f
+	}
+	return l, nil
+}
+
+// liveSQL selects the live rows from tables of keys and assets. A row that two
+// shards hold (a commit that raced another) counts once, as does an asset that
+// several rows of imported files name: the first file by name, its first row.
+func (l *Live) liveSQL(keys, assets string) string {
+	return fmt.Sprintf(`SELECT asset_id, k.version AS version, content_hash, file, row
+		FROM %s k JOIN %s a USING (asset_id) WHERE %s = k.version
+		QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY rank, row) = 1`, keys, assets, l.Space.versionSQL())
+}
+
 // Forget drops what Current, Live and LoadAssets have read: a stage has committed.
 func (w *Workspace) Forget() { w.live, w.loaded, w.current = nil, nil, nil }
 
-// loadKeys makes the space's table of the keys of all rows of all shards. Only the
-// id columns are read.
-func (w *Workspace) loadKeys(ctx context.Context, l *Live) error {
-	db, err := w.DB(ctx)
-	if err != nil {
-		return err
-	}
-	name := l.Space.table("keys")
-	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+query.Ident(name)+" (asset_id VARCHAR, version VARCHAR, content_hash VARCHAR, file BIGINT, row BIGINT, rank BIGINT)"); err != nil {
-		return err
-	}
-	ranks := l.ranks()
-	return db.Append(ctx, name, func(add func(values ...any) error) error {
-		for i, f := range l.Snapshot.Files {
-			err := l.open(ctx, f, func(r *shard.Reader) error {
-				return r.Blocks(shard.ScanOptions{IDs: true}, func(b *shard.Block) error {
-					for k := range b.AssetID {
-						if err := add(b.AssetID[k], b.Version[k], b.ContentHash[k], int64(i), b.First+int64(k), ranks[i]); err != nil {
-							return err
-						}
-					}
-					return ctx.Err()
-				})
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// ranks is the place of each shard in the order of the files that they were brought
-// in from. The shards' own names are hashes, which a mere copy of a file changes.
-func (l *Live) ranks() []int64 {
-	order := make([]int, len(l.Snapshot.Files))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return strings.Compare(l.Snapshot.Files[a].Tags[TagSource], l.Snapshot.Files[b].Tags[TagSource])
-	})
-	out := make([]int64, len(order))
-	for rank, i := range order {
-		out[i] = int64(rank)
-	}
-	return out
-}
-
-// open opens a shard for the time of fn.
-func (l *Live) open(ctx context.Context, f table.File, fn func(*shard.Reader) error) error {
-	key := l.Root + "/" + f.Path
-	file, err := l.w.Store.OpenAt(ctx, key)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	r, err := shard.Open(file, file.Size())
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	if l.Dim != r.Meta().Dim {
-		return fmt.Errorf("%s has vectors of %d dimensions, the model %d", key, r.Meta().Dim, l.Dim)
-	}
-	if err := fn(r); err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	return nil
-}
-
 // readFiles fills Files, Rows and Hash from the live table.
 func (l *Live) readFiles(ctx context.Context, db *query.DB) error {
-	l.Files = make([]LiveFile, len(l.Snapshot.Files))
-	for i, f := range l.Snapshot.Files {
-		l.Files[i] = LiveFile{File: f, Only: []int64{}}
+	for i := range l.Files {
+		l.Files[i].Only = []int64{}
 	}
-	h := task.NewHash().Add(l.Fingerprint)
-	last := -1
-	err := l.IDs(ctx, func(file int, row int64, id string) error {
-		if file != last {
-			h.Add(l.Files[file].Path)
-			last = file
+	table := query.Ident(l.Table)
+	err := db.Each(ctx, "SELECT file, count(*) FROM "+table+" GROUP BY file", func(scan func(...any) error) error {
+		var file int
+		var n int64
+		if err := scan(&file, &n); err != nil {
+			return err
 		}
-		h.Add(fmt.Sprint(row))
-		l.Files[file].Only = append(l.Files[file].Only, row)
-		l.Rows++
+		f := &l.Files[file]
+		l.Rows += n
+		if f.Live = n; n == f.Rows {
+			f.Only = nil // all of it: nothing to remember
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for i := range l.Files {
-		f := &l.Files[i]
-		if f.Live = int64(len(f.Only)); f.Live == f.Rows {
-			f.Only = nil // all of it: nothing to remember
+	if err := l.readRows(ctx, db); err != nil {
+		return err
+	}
+	h := task.NewHash().Add(l.Fingerprint)
+	for _, f := range l.Files {
+		if f.Live == 0 {
+			continue
+		}
+		h.Add(f.Path)
+		if f.Only == nil {
+			h.Add("all").Add(strconv.FormatInt(f.Rows, 10))
+		}
+		for _, row := range f.Only {
+			h.Add(strconv.FormatInt(row, 10))
 		}
 	}
 	l.Hash = h.Sum()
 	return nil
 }
 
-// IDs calls fn for every live row, by file and row.
-func (l *Live) IDs(ctx context.Context, fn func(file int, row int64, id string) error) error {
-	db, err := l.w.DB(ctx)
-	if err != nil {
-		return err
+// readRows fills Only of the files with dead rows. Rows come as runs of neighbours,
+// which are few where few rows are dead.
+func (l *Live) readRows(ctx context.Context, db *query.DB) error {
+	var part []string
+	for i, f := range l.Files {
+		if f.Live > 0 && f.Only != nil {
+			part = append(part, strconv.Itoa(i))
+		}
 	}
-	return db.Each(ctx, "SELECT file, row, asset_id FROM "+query.Ident(l.Table)+" ORDER BY file, row", func(scan func(...any) error) error {
+	if len(part) == 0 {
+		return nil
+	}
+	sql := fmt.Sprintf(`SELECT file, min(row) AS first, count(*) AS n
+		FROM (SELECT file, row, row - row_number() OVER (PARTITION BY file ORDER BY row) AS run FROM %s WHERE file IN (%s))
+		GROUP BY file, run ORDER BY file, first`, query.Ident(l.Table), strings.Join(part, ", "))
+	return db.Each(ctx, sql, func(scan func(...any) error) error {
 		var file int
-		var row int64
-		var id string
-		if err := scan(&file, &row, &id); err != nil {
+		var first, n int64
+		if err := scan(&file, &first, &n); err != nil {
 			return err
 		}
-		return fn(file, row, id)
+		for row := first; row < first+n; row++ {
+			l.Files[file].Only = append(l.Files[file].Only, row)
+		}
+		return nil
 	})
+}
+
+// IDs calls fn for every live row, by file and row. The id's memory may be that of
+// a whole page: strings.Clone lets go of it.
+func (l *Live) IDs(ctx context.Context, fn func(file int, row int64, id string) error) error {
+	for i, f := range l.Files {
+		if f.Live == 0 {
+			continue
+		}
+		err := l.read(ctx, f.File, shard.ScanOptions{AssetIDs: true, Only: f.Only}, func(b *shard.Block) error {
+			for k, id := range b.AssetID {
+				row := b.First + int64(k)
+				if b.Rows != nil {
+					row = b.Rows[k]
+				}
+				if err := fn(i, row, id); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Each streams the live vectors in the order of IDs. The blocks are used again
@@ -269,16 +264,11 @@ func (l *Live) Each(ctx context.Context, fn func(ids []string, vectors []float32
 // RowsOf streams some rows of one file, scaled to unit length: ascending row
 // numbers, nil for all.
 func (l *Live) RowsOf(ctx context.Context, file int, only []int64, fn func(ids []string, vectors []float32) error) error {
-	return l.open(ctx, l.Files[file].File, func(r *shard.Reader) error {
-		return r.Blocks(shard.ScanOptions{IDs: true, Vectors: true, MaxRows: 4096, Only: only}, func(b *shard.Block) error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if !l.Normalized {
-				vec.Normalize(b.Vectors, l.Dim)
-			}
-			return fn(b.AssetID, b.Vectors)
-		})
+	return l.read(ctx, l.Files[file].File, shard.ScanOptions{AssetIDs: true, Vectors: true, MaxRows: 4096, Only: only}, func(b *shard.Block) error {
+		if !l.Normalized {
+			vec.Normalize(b.Vectors, l.Dim)
+		}
+		return fn(b.AssetID, b.Vectors)
 	})
 }
 
@@ -289,9 +279,7 @@ func (l *Live) Keys(ctx context.Context, fn func(ids, versions []string) error) 
 		if f.Live == 0 {
 			continue
 		}
-		err := l.open(ctx, f.File, func(r *shard.Reader) error {
-			return r.Blocks(shard.ScanOptions{IDs: true, Only: f.Only}, func(b *shard.Block) error { return fn(b.AssetID, b.Version) })
-		})
+		err := l.read(ctx, f.File, shard.ScanOptions{IDs: true, Only: f.Only}, func(b *shard.Block) error { return fn(b.AssetID, b.Version) })
 		if err != nil {
 			return err
 		}
@@ -356,7 +344,15 @@ func (l *Live) lookup(ctx context.Context, ids []string, fn func(id, hash string
 	}
 	const most = 1000 // literals a statement
 	for part := range slices.Chunk(ids, most) {
-		sql := fmt.Sprintf("SELECT asset_id, content_hash, file, row FROM %s WHERE asset_id IN %s", query.Ident(l.Table), query.Literals(part))
+		from := query.Ident(l.Table)
+		if l.Table == "" {
+			sql, err := l.few(ctx, db, part)
+			if err != nil {
+				return err
+			}
+			from = "(" + sql + ")"
+		}
+		sql := fmt.Sprintf("SELECT asset_id, content_hash, file, row FROM %s WHERE asset_id IN %s", from, query.Literals(part))
 		err := db.Each(ctx, sql, func(scan func(...any) error) error {
 			var id, hash string
 			var file int

@@ -1,0 +1,183 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"winnow/configs"
+	"winnow/io/query"
+	"winnow/io/shard"
+	"winnow/io/table"
+	"winnow/jobs/internal/tables"
+)
+
+// LiveOf is Live for those who look up a few assets alone, in a time that hardly
+// grows with the rows: Rows, Hash, Table and what Files know of live rows are not
+// filled. Where shards are not local files it is Live.
+func (w *Workspace) LiveOf(ctx context.Context, e configs.Embedding) (*Live, error) {
+	s, err := w.Current(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	if _, local := w.Store.Path(s.Root()); !local || w.live[s.Root()] != nil {
+		return w.LiveIn(ctx, s)
+	}
+	return w.open(ctx, s)
+}
+
+// Stored is the number of rows of all shards, live or not.
+func (l *Live) Stored() (n int64) {
+	for _, f := range l.Snapshot.Files {
+		n += f.Rows
+	}
+	return n
+}
+
+// loadKeys makes the space's table of the keys of all rows of all shards. Only the
+// id columns are read: by DuckDB itself where the shards are local files.
+func (l *Live) loadKeys(ctx context.Context, db *query.DB) error {
+	name := l.Space.table("keys")
+	paths, local, err := l.check(ctx)
+	if err != nil {
+		return err
+	}
+	if local && len(paths) > 0 {
+		if err := db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS %s", query.Ident(name), l.keysSQL(paths))); err != nil {
+			return fmt.Errorf("%s: %w", l.Root, err)
+		}
+		return nil
+	}
+	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+query.Ident(name)+" (asset_id VARCHAR, version VARCHAR, content_hash VARCHAR, file BIGINT, row BIGINT, rank BIGINT)"); err != nil {
+		return err
+	}
+	ranks := l.ranks()
+	return db.Append(ctx, name, func(add func(values ...any) error) error {
+		for i, f := range l.Snapshot.Files {
+			err := l.read(ctx, f, shard.ScanOptions{IDs: true}, func(b *shard.Block) error {
+				for k := range b.AssetID {
+					if err := add(b.AssetID[k], b.Version[k], b.ContentHash[k], int64(i), b.First+int64(k), ranks[i]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// check opens all shards, so that one that is gone, damaged or of another dimension
+// is named, and returns their paths where they are local files.
+func (l *Live) check(ctx context.Context) (paths []string, local bool, err error) {
+	for _, f := range l.Snapshot.Files {
+		p, ok := l.w.Store.Path(l.Root + "/" + f.Path)
+		if !ok {
+			return nil, false, nil
+		}
+		if err := l.open(ctx, f, func(*shard.Reader) error { return nil }); err != nil {
+			return nil, true, err
+		}
+		paths = append(paths, filepath.ToSlash(p))
+	}
+	return paths, true, nil
+}
+
+// keysSQL selects the keys of all rows of local shards.
+func (l *Live) keysSQL(paths []string) string {
+	ranks := make([]string, len(paths))
+	for i, r := range l.ranks() {
+		ranks[i] = strconv.FormatInt(r, 10)
+	}
+	return fmt.Sprintf(`SELECT asset_id, version, content_hash, file_index::BIGINT AS file, file_row_number AS row, ([%s])[file_index::BIGINT + 1]::BIGINT AS rank
+		FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)`, strings.Join(ranks, ", "), query.Literals(paths))
+}
+
+// few returns the SELECT of the live rows of some assets, which reads the files of
+// shards and assets themselves. DuckDB skips the row groups that cannot hold them.
+func (l *Live) few(ctx context.Context, db *query.DB, ids []string) (string, error) {
+	paths, _, err := l.check(ctx)
+	if err != nil || len(paths) == 0 {
+		return "SELECT '' AS asset_id, '' AS content_hash, 0 AS file, 0 AS row WHERE false", err
+	}
+	snap, err := l.w.Snapshot(ctx, AssetsRoot)
+	if err != nil {
+		return "", err
+	}
+	schema := absent[AssetsRoot]
+	if snap.Version >= 0 {
+		schema = snap.Schema
+	}
+	files, err := tables.Local(ctx, l.w.Table(AssetsRoot), snap.Files, l.w.Cache)
+	if err != nil {
+		return "", err
+	}
+	assets, err := tables.Select(ctx, db, schema, files)
+	if err != nil {
+		return "", err
+	}
+	wanted := make([]string, len(ids))
+	for i, id := range ids {
+		wanted[i] = query.Literal(id)
+	}
+	some := func(sql string) string {
+		return fmt.Sprintf("(SELECT * FROM (%s) WHERE asset_id IN (%s))", sql, strings.Join(wanted, ", "))
+	}
+	return l.liveSQL(some(l.keysSQL(paths)), some(assets)), nil
+}
+
+// ranks is the place of each shard in the order of the files that they were brought
+// in from. The shards' own names are hashes, which a mere copy of a file changes.
+func (l *Live) ranks() []int64 {
+	order := make([]int, len(l.Snapshot.Files))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return strings.Compare(l.Snapshot.Files[a].Tags[TagSource], l.Snapshot.Files[b].Tags[TagSource])
+	})
+	out := make([]int64, len(order))
+	for rank, i := range order {
+		out[i] = int64(rank)
+	}
+	return out
+}
+
+// open opens a shard for the time of fn.
+func (l *Live) open(ctx context.Context, f table.File, fn func(*shard.Reader) error) error {
+	key := l.Root + "/" + f.Path
+	file, err := l.w.Store.OpenAt(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r, err := shard.Open(file, file.Size())
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if l.Dim != r.Meta().Dim {
+		return fmt.Errorf("%s has vectors of %d dimensions, the model %d", key, r.Meta().Dim, l.Dim)
+	}
+	if err := fn(r); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+// read reads blocks of a shard until fn fails or ctx ends.
+func (l *Live) read(ctx context.Context, f table.File, o shard.ScanOptions, fn func(*shard.Block) error) error {
+	return l.open(ctx, f, func(r *shard.Reader) error {
+		return r.Blocks(o, func(b *shard.Block) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fn(b)
+		})
+	})
+}
