@@ -174,7 +174,8 @@ func (r *Reader) listFiles(ctx context.Context, what, pattern string) ([]Place, 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		if _, ok := g.match(o.Key); ok && !o.IsDir {
+		// Spark and Dask put files such as _SUCCESS beside the parts.
+		if _, ok := g.match(o.Key); ok && !o.IsDir && !strings.HasPrefix(path.Base(o.Key), "_") {
 			out = append(out, Place{at.root, o.Key, version(o)})
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // their ids are read from the pages here.
 
 // readVectorParquet reads a Parquet file with an id column and a column of lists
-// of FLOAT, DOUBLE or FLOAT16.
+// of FLOAT, DOUBLE, FLOAT16 or whole numbers.
 func (r *Reader) readVectorParquet(ctx context.Context, src VectorSource, f VectorFile, fn func(*VectorRow) error) (err error) {
 	st, _, err := r.same(ctx, Place{f.Root, f.Key, f.Version})
 	if err != nil {
@@ -31,6 +31,9 @@ func (r *Reader) readVectorParquet(ctx context.Context, src VectorSource, f Vect
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	if pf.NumRows() == 0 { // an empty part may have columns without a type
+		return nil
+	}
 	id, err := idColumn(pf, src.Fields)
 	if err != nil {
 		return err
@@ -131,7 +134,7 @@ func vectorColumn(pf *parquet.File, f Fields) (*parquet.Column, error) {
 			continue
 		}
 		half := c.Type().Kind() == parquet.FixedLenByteArray && c.Type().Length() == 2
-		if k := c.Type().Kind(); k == parquet.Float || k == parquet.Double || half {
+		if k := c.Type().Kind(); k == parquet.Float || k == parquet.Double || k == parquet.Int32 || k == parquet.Int64 || half {
 			return c, nil
 		}
 	}
@@ -241,6 +244,10 @@ func toFloat(x parquet.Value) float32 {
 		return x.Float()
 	case parquet.Double:
 		return float32(x.Double())
+	case parquet.Int32: // of 8 and 16 bits too
+		return float32(x.Int32())
+	case parquet.Int64:
+		return float32(x.Int64())
 	}
 	b := x.ByteArray()
 	if len(b) != 2 {

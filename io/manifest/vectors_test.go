@@ -90,8 +90,15 @@ func TestReadVectors(t *testing.T) {
 		Path    string `parquet:"image_path"`
 		Caption string `parquet:"caption"`
 	}
+	type whole struct {
+		ID string `parquet:"id"`
+		V  []int8 `parquet:"vector,list"`
+	}
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
+	writeRows(t, at("parts/part-0.parquet"), []whole{{"a", []int8{-1, 127}}})
+	writeRows(t, at("parts/part-1.parquet"), []whole(nil))
+	write(t, at("parts/_SUCCESS"), nil)
 	writeRows(t, at("curator.parquet"), []wide{{7, []float64{1, 2}}, {8, nil}, {9, []float64{3, 4, 5}}})
 	writeRows(t, at("own.parquet"), []plain{{"a", []float32{1, 2}}, {"", []float32{3, 4}}})
 	for i := range 11 { // number 10 comes after 9
@@ -123,13 +130,14 @@ not json
 		src  VectorSource
 		want []string
 	}{
-		"Parquet":           {VectorSource{Files: at("curator.parquet")}, []string{"7=[1 2]", "8!invalid_row", "9=[3 4 5]"}},
-		"Parquet by fields": {VectorSource{Files: at("own.parquet"), Fields: Fields{"asset_id": "name", "vector": "v"}}, []string{"a=[1 2]", "!missing_id"}},
-		"clip-retrieval":    {VectorSource{Files: at("clip")}, clip},
-		"float64 and lines": {VectorSource{Files: at("m.npy"), IDs: at("ids.txt")}, []string{"x=[1 2]", "y=[3 4]"}},
-		"big-endian, texts": {VectorSource{Files: at("big.npy"), IDs: at("ids.npy")}, []string{"ab=[1 2]", "é=[3 4]"}},
-		"whole numbers":     {VectorSource{Files: at("m.npy"), IDs: at("numbers.npy")}, []string{"-5=[1 2]", "12=[3 4]"}},
-		"JSON ids":          {VectorSource{Files: at("m.npy"), IDs: at("ids.jsonl")}, []string{"one=[1 2]", "two=[3 4]"}},
+		"Parquet":                {VectorSource{Files: at("curator.parquet")}, []string{"7=[1 2]", "8!invalid_row", "9=[3 4 5]"}},
+		"Parquet by fields":      {VectorSource{Files: at("own.parquet"), Fields: Fields{"asset_id": "name", "vector": "v"}}, []string{"a=[1 2]", "!missing_id"}},
+		"parts of whole numbers": {VectorSource{Files: at("parts/*")}, []string{"a=[-1 127]"}},
+		"clip-retrieval":         {VectorSource{Files: at("clip")}, clip},
+		"float64 and lines":      {VectorSource{Files: at("m.npy"), IDs: at("ids.txt")}, []string{"x=[1 2]", "y=[3 4]"}},
+		"big-endian, texts":      {VectorSource{Files: at("big.npy"), IDs: at("ids.npy")}, []string{"ab=[1 2]", "é=[3 4]"}},
+		"whole numbers":          {VectorSource{Files: at("m.npy"), IDs: at("numbers.npy")}, []string{"-5=[1 2]", "12=[3 4]"}},
+		"JSON ids":               {VectorSource{Files: at("m.npy"), IDs: at("ids.jsonl")}, []string{"one=[1 2]", "two=[3 4]"}},
 		"Labelbox": {VectorSource{Files: at("lb.ndjson"), IDs: at("export.ndjson")},
 			[]string{"cat=[1 2.5]", "dr9!unknown_id", "dog!invalid_row", "dog!invalid_row", "!invalid_row", "dog!invalid_row"}},
 	}

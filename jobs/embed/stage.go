@@ -329,7 +329,12 @@ func (s *Stage) commitTable(ctx context.Context, p *task.Plan, tf tableFacts, re
 	c := table.Change{Base: tf.Base, AppID: "embed " + p.ID, AppVersion: 1, Operation: "WRITE", Schema: workspace.VectorSchema,
 		Info: map[string]string{"run": p.Run, "winnow": s.W.App.Version}}
 	for i, t := range p.Tasks {
-		if t.Dir != tf.Root || results[i].Rows == 0 {
+		var sp spec
+		if err := json.Unmarshal(t.Spec, &sp); err != nil {
+			return err
+		}
+		// Of an empty file of vectors the shard says that it was read.
+		if t.Dir != tf.Root || results[i].Rows == 0 && sp.Vectors == nil {
 			continue
 		}
 		if there == nil {
@@ -347,10 +352,6 @@ func (s *Stage) commitTable(ctx context.Context, p *task.Plan, tf tableFacts, re
 		}
 		file, err := s.W.DataFile(ctx, tf.Root, results[i].Output, results[i].Rows)
 		if err != nil {
-			return err
-		}
-		var sp spec
-		if err := json.Unmarshal(t.Spec, &sp); err != nil {
 			return err
 		}
 		if sp.Vectors != nil {

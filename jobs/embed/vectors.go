@@ -122,7 +122,7 @@ func (s *Stage) doVectors(ctx context.Context, sp spec, t task.Task) (*task.Resu
 		if err := im.flush(); err != nil {
 			return err
 		}
-		if im.result.Rows == 0 {
+		if im.result.Rows == 0 && len(im.result.Rejects) > 0 {
 			return im.nothing()
 		}
 		return im.out.Close()
@@ -179,11 +179,9 @@ func (im *importer) flush() error {
 	return err
 }
 
-// nothing says that a file had no row of use.
+// nothing says that a file had no row of use. One without rows is well: programs
+// that write in parts leave such.
 func (im *importer) nothing() error {
-	if len(im.result.Rejects) == 0 {
-		return pipeline.Usagef("%s has no rows", im.File.URI)
-	}
 	r := im.result.Rejects[0]
 	return pipeline.Usagef("%s: none of its %d rows can be used; row %d (%s): %s: %s", im.File.URI, len(im.result.Rejects), r.Line, r.AssetID, r.Reason, r.Error)
 }

@@ -153,6 +153,7 @@ func (c *collector) embedding(ctx context.Context, e configs.Embedding, out *Emb
 		if out.Unmatched, out.UnmatchedIDs, err = l.Unmatched(ctx); err != nil {
 			return nil, err
 		}
+		out.Repeated = out.Rows - cov.Embedded - out.Unmatched
 	}
 	out.Content, out.Embedded, out.Todo, out.Rejected, out.Reasons = cov.Content, cov.Embedded, cov.Todo, cov.Rejected, cov.Reasons
 	return l, nil

@@ -61,6 +61,7 @@ type Embedding struct {
 	Missing      int64                    `json:"missing,omitempty"`   // content that files of vectors lack
 	Unmatched    int64                    `json:"unmatched,omitempty"` // vectors in files that belong to no asset
 	UnmatchedIDs []string                 `json:"unmatched_ids,omitempty"`
+	Repeated     int64                    `json:"repeated,omitempty"` // vectors in files of an id that came before
 	Reasons      []workspace.RejectReason `json:"reasons,omitempty"`
 	Shards       int                      `json:"shards"`
 	Rows         int64                    `json:"rows"` // of all shards, those of removed and changed assets included

@@ -146,9 +146,12 @@ func (p *printer) embedding(e *Embedding) {
 	if e.Unmatched > 0 {
 		p.line("", "%s in the files of no asset, such as %s", count(e.Unmatched, "vector"), strings.Join(e.UnmatchedIDs, ", "))
 	}
+	if e.Repeated > 0 {
+		p.line("", "%s in the files repeat an id: the first counts", count(e.Repeated, "vector"))
+	}
 	p.reasons("rejected", e.Reasons)
 	dead := ""
-	if n := e.Rows - e.Embedded - e.Unmatched; n > 0 {
+	if n := e.Rows - e.Embedded - e.Unmatched - e.Repeated; n > 0 {
 		dead = fmt.Sprintf(", %d of them of removed or changed assets", n)
 	}
 	p.line("shards", "%s, %s, %s%s", count(int64(e.Shards), "shard"), size(e.Bytes), count(e.Rows, "row"), dead)
