@@ -23,7 +23,7 @@ func (s *Scorer) fitClassifier(pos, neg *anchors, st *Statistics) error {
 	if len(neg.rows) > 0 {
 		away = neg.average(-1)
 	}
-	s.Lambda = chooseLambda(pos, away, st, b)
+	s.Lambda = lambdas[largest(weighLambdas(pos, away, st, b))]
 	background := withoutAnchors(st.SampleIDs, pos.ids, neg.ids)
 	if len(background)+len(neg.rows) == 0 {
 		return errors.New("a classifier needs negatives, or rows besides its anchors; use combine: mean")

@@ -54,8 +54,9 @@ type Scorer struct {
 	Dim         int
 	Rows        []float32 // n × Dim
 	Offset      float64
-	Positives   int     // max: rows that are positive anchors
-	Lambda      float64 // lda, classifier: the ridge that was chosen
+	Positives   int       // max: rows that are positive anchors
+	Lambda      float64   // lda, classifier: the ridge with the largest share
+	Shares      []float64 // lda: the share of each λ of {0.3, 1, 3, 10, 30, 100, 1000} in the row
 }
 
 // anchors are a function's resolved anchors: unit rows in double precision.

@@ -55,11 +55,16 @@ func TestFitEqualsReference(t *testing.T) {
 				var want func([]float32) float64
 				switch combine {
 				case LDA:
-					lambda := refLambda(c.pos, c.neg, mean, cov, sample(st), len(rows))
-					if s.Lambda != lambda {
-						t.Fatalf("λ = %v, want %v", s.Lambda, lambda)
+					shares := refShares(c.pos, c.neg, mean, cov, sample(st), len(rows))
+					for l, x := range shares {
+						if math.Abs(s.Shares[l]-x) > 1e-9 {
+							t.Fatalf("shares of λ = %v, want %v", s.Shares, shares)
+						}
 					}
-					want = refLDA(c.pos, c.neg, mean, cov, lambda)
+					if largest := refLambdas[slices.Index(shares, slices.Max(shares))]; s.Lambda != largest {
+						t.Fatalf("λ = %v, want %v", s.Lambda, largest)
+					}
+					want = refLDA(c.pos, c.neg, mean, cov, shares)
 				case Mean:
 					want = refMean(c.pos, c.neg)
 				case Max:
@@ -130,12 +135,12 @@ func TestLDAWithLargeRidgeIsCentredMean(t *testing.T) {
 	got, _ := scoreAll(t, &Definition{Name: "f"}, pos, nil, st, rows)
 	mean, cov := refMoments(rows)
 	delta := refMinus(refAverage(pos, -1), mean)
-	far := refLDA(pos, nil, mean, cov, 1e12)
+	w := refSolve(refRidge(cov, 1e12), delta)
 	var order, want []int
 	for i, r := range rows {
 		order, want = append(order, i), append(want, i)
 		// The reference itself, in the limit, is the centred mean up to scale.
-		if i > 0 && (far(r.v) > far(rows[0].v)) != (refDot(delta, r.v) > refDot(delta, rows[0].v)) {
+		if i > 0 && (refDot(w, r.v) > refDot(w, rows[0].v)) != (refDot(delta, r.v) > refDot(delta, rows[0].v)) {
 			t.Fatalf("the reference ranks row %d otherwise", i)
 		}
 	}

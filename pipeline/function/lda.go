@@ -10,7 +10,7 @@ import (
 	"winnow/pipeline/vec"
 )
 
-// lambdas are the ridges that leave-one-out chooses from, in units of the mean
+// lambdas are the ridges that leave-one-out weighs, in units of the mean
 // variance of a coordinate.
 var lambdas = []float64{0.3, 1, 3, 10, 30, 100, 1000}
 
@@ -20,6 +20,10 @@ const (
 	smallCorpus  = 200  // rows; below, the covariance is not to be trusted …
 	smallLambda  = 1000 // … and this ridge makes lda the centred mean, in effect
 	maxLeftOut   = 1000 // positives that leave-one-out leaves out; a seeded choice of more
+
+	// usualLambda is the best ridge on most pictures and texts with few anchors;
+	// before any evidence, one that is ten times away from it counts 1/e as much.
+	usualLambda = 30
 )
 
 // basis is the covariance's eigenbasis, in which every ridge is a division.
@@ -92,8 +96,9 @@ func (b *basis) outOf(p []float64) []float64 {
 // ridge is what λ adds to every eigenvalue.
 func (b *basis) ridge(lambda float64) float64 { return lambda * b.spread }
 
-// fitLDA fits w = (Σ + λ·(tr Σ/d)·I)⁻¹ (avg⁺ − avg⁻) and scales it so that the
-// corpus' scores have mean 0 and standard deviation 1.
+// fitLDA fits w = Σ share_λ·w_λ/sd_λ with w_λ = (Σ + λ·(tr Σ/d)·I)⁻¹ (avg⁺ − avg⁻),
+// where sd_λ is the standard deviation of the corpus' scores under w_λ, and
+// scales it so that they have mean 0 and standard deviation 1 under w.
 func (s *Scorer) fitLDA(pos, neg *anchors, st *Statistics) error {
 	b, err := st.eigenbasis()
 	if err != nil {
@@ -107,22 +112,37 @@ func (s *Scorer) fitLDA(pos, neg *anchors, st *Statistics) error {
 	if math.Sqrt(dot64(delta, delta)) < 1e-6 {
 		return fmt.Errorf("the average of its positives is that of %s, so there is no direction to look in", whatIs(neg))
 	}
-	s.Lambda = chooseLambda(pos, away, st, b)
-	w := b.into(delta)
-	variance, size := 0.0, 0.0
-	for j := range w {
-		w[j] /= b.values[j] + b.ridge(s.Lambda)
-		variance += w[j] * w[j] * b.values[j]
-		size += w[j] * w[j]
+	s.Shares = weighLambdas(pos, away, st, b)
+	s.Lambda = lambdas[largest(s.Shares)]
+	along := b.into(delta)
+	w, part := make([]float64, len(along)), make([]float64, len(along))
+	for l, share := range s.Shares {
+		if share == 0 {
+			continue
+		}
+		for j, x := range along {
+			part[j] = x / (b.values[j] + b.ridge(lambdas[l]))
+		}
+		axpy(share/b.deviation(part), part, w)
 	}
-	// A corpus that does not vary along w has no standard deviation to measure
-	// in. The floor keeps rounding from being blown up to a score.
-	sd := math.Sqrt(max(variance, 1e-8*size))
+	sd := b.deviation(w)
 	for j := range w {
 		w[j] /= sd
 	}
 	s.setRow(b.outOf(w), 0, b.mean)
 	return nil
+}
+
+// deviation is the standard deviation of the corpus along w, which is in the
+// basis. A corpus that does not vary along w has none to measure in: the floor
+// keeps rounding from being blown up to a score.
+func (b *basis) deviation(w []float64) float64 {
+	variance, size := 0.0, 0.0
+	for j, x := range w {
+		variance += x * x * b.values[j]
+		size += x * x
+	}
+	return math.Sqrt(max(variance, 1e-8*size))
 }
 
 func whatIs(neg *anchors) string {
@@ -140,30 +160,57 @@ func difference(a, b []float64) []float64 {
 	return d
 }
 
-// chooseLambda picks the ridge under which a positive that is left out of the
-// fit ranks best among the sampled rows: the lowest mean logarithm of its
-// rank, weighted like the positives, ties to the larger λ. Rows that are
-// positives themselves do not count.
-func chooseLambda(pos *anchors, away []float64, st *Statistics, b *basis) float64 {
+// weighLambdas returns the share of each of lambdas, 1 in all: in proportion to
+// exp(−|log₁₀(λ/usualLambda)|)·Π 1/rank, where the ranks are those of positives
+// that are left out of the fit, among the sampled rows, under λ. Few positives
+// spread the shares, many settle on one λ. A product of n ranks is taken as the
+// n-th power of their mean, weighted like the positives. Rows that are positives
+// themselves do not count.
+func weighLambdas(pos *anchors, away []float64, st *Statistics, b *basis) []float64 {
+	shares := make([]float64, len(lambdas))
 	switch {
 	case st.Total < smallCorpus:
-		return smallLambda
+		shares[slices.Index(lambdas, smallLambda)] = 1
+		return shares
 	case len(pos.rows) < fewPositives:
-		return fewLambda
+		shares[slices.Index(lambdas, fewLambda)] = 1
+		return shares
 	}
 	lo := newLeaveOut(pos, away, st, b)
 	const chunk = 16 // positives at once: bounds the memory
 	left := pos.choose(maxLeftOut, st.Seed)
+	weight := 0.0
+	for _, i := range left {
+		weight += pos.weights[i]
+	}
 	for i := 0; i < len(left); i += chunk {
 		lo.add(left[i:min(i+chunk, len(left))])
 	}
-	best := 0
+	best := math.Inf(-1)
 	for l, r := range lo.rank {
-		if r <= lo.rank[best]+1e-9*lo.total { // equal but for rounding
+		shares[l] = -float64(len(left))*r/weight - math.Abs(math.Log10(lambdas[l]/usualLambda))
+		best = max(best, shares[l])
+	}
+	total := 0.0
+	for l := range shares {
+		shares[l] = math.Exp(shares[l] - best)
+		total += shares[l]
+	}
+	for l := range shares {
+		shares[l] /= total
+	}
+	return shares
+}
+
+// largest is the position of the largest share, of equal ones the last.
+func largest(shares []float64) int {
+	best := 0
+	for l, x := range shares {
+		if x >= shares[best]*(1-1e-9) { // equal but for rounding
 			best = l
 		}
 	}
-	return lambdas[best]
+	return best
 }
 
 // leaveOut ranks positives by directions that were fitted without them.

@@ -211,52 +211,74 @@ func refMinus(a, b []float64) []float64 {
 	return d
 }
 
-func refLambda(pos, neg []Vector, mean []float64, cov [][]float64, sample []refRow, total int) float64 {
+var refLambdas = []float64{0.3, 1, 3, 10, 30, 100, 1000}
+
+// refShares weighs each λ by its prior and by 1/rank of every positive that is
+// left out; weights count positives several times, or in part, but leave their
+// number as it is.
+func refShares(pos, neg []Vector, mean []float64, cov [][]float64, sample []refRow, total int) []float64 {
 	if total < 200 {
-		return 1000
+		return []float64{0, 0, 0, 0, 0, 0, 1}
 	}
 	if len(pos) < 3 {
-		return 100
+		return []float64{0, 0, 0, 0, 0, 1, 0}
 	}
 	away := mean
 	if len(neg) > 0 {
 		away = refAverage(neg, -1)
 	}
-	bestRank, best := math.Inf(1), 0.0
-	for _, lambda := range []float64{0.3, 1, 3, 10, 30, 100, 1000} {
-		rank, weight := 0.0, 0.0
+	weight, all := 0.0, 0.0
+	for _, p := range pos {
+		weight += p.weight()
+	}
+	shares := make([]float64, len(refLambdas))
+	for l, lambda := range refLambdas {
+		shares[l] = math.Exp(-math.Abs(math.Log10(lambda) - math.Log10(30)))
 		for i, p := range pos {
 			w := refSolve(refRidge(cov, lambda), refMinus(refAverage(pos, i), away))
-			mine, above := refDot(w, p.Values), 1
+			mine, rank := refDot(w, p.Values), 1
 			for _, r := range sample {
 				if !slices.ContainsFunc(pos, func(v Vector) bool { return v.ID == r.id }) && refDot(w, r.v) > mine {
-					above++
+					rank++
 				}
 			}
-			rank += p.weight() * math.Log(float64(above))
-			weight += p.weight()
+			shares[l] *= math.Pow(1/float64(rank), p.weight()*float64(len(pos))/weight)
 		}
-		if rank/weight <= bestRank+1e-12 {
-			bestRank, best = rank/weight, lambda
-		}
+		all += shares[l]
 	}
-	return best
+	for l := range shares {
+		shares[l] /= all
+	}
+	return shares
 }
 
-func refLDA(pos, neg []Vector, mean []float64, cov [][]float64, lambda float64) func([]float32) float64 {
+func refLDA(pos, neg []Vector, mean []float64, cov [][]float64, shares []float64) func([]float32) float64 {
 	away := mean
 	if len(neg) > 0 {
 		away = refAverage(neg, -1)
 	}
-	w := refSolve(refRidge(cov, lambda), refMinus(refAverage(pos, -1), away))
-	v, m := 0.0, 0.0
-	for i := range w {
-		m += w[i] * mean[i]
+	deviation := func(w []float64) float64 {
+		v := 0.0
+		for i := range w {
+			for j := range w {
+				v += w[i] * cov[i][j] * w[j]
+			}
+		}
+		return math.Sqrt(v)
+	}
+	blend := make([]float64, len(mean))
+	for l, lambda := range refLambdas {
+		w := refSolve(refRidge(cov, lambda), refMinus(refAverage(pos, -1), away))
+		sd := deviation(w)
 		for j := range w {
-			v += w[i] * cov[i][j] * w[j]
+			blend[j] += shares[l] * w[j] / sd
 		}
 	}
-	return func(x []float32) float64 { return (refDot(w, x) - m) / math.Sqrt(v) }
+	sd, m := deviation(blend), 0.0
+	for j, x := range blend {
+		m += x * mean[j]
+	}
+	return func(x []float32) float64 { return (refDot(blend, x) - m) / sd }
 }
 
 func refMean(pos, neg []Vector) func([]float32) float64 {

@@ -16,17 +16,18 @@ const (
 
 // scorerMeta is a Scorer without its rows.
 type scorerMeta struct {
-	Name        string  `json:"name"`
-	Version     string  `json:"version"`
-	Embedding   string  `json:"embedding"`
-	Fingerprint string  `json:"fingerprint"`
-	Statistics  string  `json:"statistics,omitempty"`
-	Combine     Combine `json:"combine"`
-	Dim         int     `json:"dim"`
-	Rows        int     `json:"rows"`
-	Offset      float64 `json:"offset"`
-	Positives   int     `json:"positives,omitempty"`
-	Lambda      float64 `json:"lambda,omitempty"`
+	Name        string    `json:"name"`
+	Version     string    `json:"version"`
+	Embedding   string    `json:"embedding"`
+	Fingerprint string    `json:"fingerprint"`
+	Statistics  string    `json:"statistics,omitempty"`
+	Combine     Combine   `json:"combine"`
+	Dim         int       `json:"dim"`
+	Rows        int       `json:"rows"`
+	Offset      float64   `json:"offset"`
+	Positives   int       `json:"positives,omitempty"`
+	Lambda      float64   `json:"lambda,omitempty"`
+	Shares      []float64 `json:"shares,omitempty"` // a record: scoring needs the row alone
 }
 
 // EncodeScorers returns fitted functions as a safetensors file, one array
@@ -48,7 +49,7 @@ func EncodeScorers(scorers []*Scorer) ([]byte, error) {
 		seen[s.Name] = true
 		n := len(s.Rows) / s.Dim
 		metas = append(metas, scorerMeta{s.Name, s.Version, s.Embedding, s.Fingerprint, s.Statistics,
-			s.Combine, s.Dim, n, s.Offset, s.Positives, s.Lambda})
+			s.Combine, s.Dim, n, s.Offset, s.Positives, s.Lambda, s.Shares})
 		ts = append(ts, tensor{name: s.Name, shape: []int{n, s.Dim}, f32: s.Rows})
 	}
 	list, err := json.Marshal(metas)
@@ -84,7 +85,7 @@ func DecodeScorers(data []byte) ([]*Scorer, error) {
 		scorers[i] = &Scorer{
 			Name: m.Name, Version: m.Version, Embedding: m.Embedding, Fingerprint: m.Fingerprint,
 			Statistics: m.Statistics, Combine: m.Combine, Dim: m.Dim, Rows: t.f32, Offset: m.Offset,
-			Positives: m.Positives, Lambda: m.Lambda,
+			Positives: m.Positives, Lambda: m.Lambda, Shares: m.Shares,
 		}
 	}
 	return scorers, nil

@@ -15,14 +15,14 @@ import (
 // one changes, functions of that kind are scored again.
 var parameters = map[Combine]map[string]any{
 	LDA: {
-		"method": 1, "lambdas": lambdas, "few_positives": fewPositives, "few_lambda": fewLambda,
+		"method": 2, "lambdas": lambdas, "usual_lambda": usualLambda, "few_positives": fewPositives, "few_lambda": fewLambda,
 		"small_corpus": smallCorpus, "small_lambda": smallLambda, "max_left_out": maxLeftOut,
 	},
 	Mean: {"method": 1},
 	Max:  {"method": 1},
 	Sum:  {"method": 1},
 	Classifier: {
-		"method": 1, "lambdas": lambdas, "few_positives": fewPositives, "few_lambda": fewLambda,
+		"method": 2, "lambdas": lambdas, "usual_lambda": usualLambda, "few_positives": fewPositives, "few_lambda": fewLambda,
 		"small_corpus": smallCorpus, "small_lambda": smallLambda, "max_left_out": maxLeftOut, "l2": classifierL2,
 	},
 }
