@@ -52,7 +52,7 @@ type Shown struct {
 	Fingerprint string               `json:"fingerprint"`
 	Dim         int                  `json:"dim"`
 	Statistics  *Statistics          `json:"statistics,omitempty"` // that it is fitted with
-	Lambda      float64              `json:"lambda,omitempty"`     // the ridge that was chosen
+	Lambda      float64              `json:"lambda,omitempty"`     // the ridge with the largest share
 	Stale       string               `json:"stale,omitempty"`      // why the scores are not the workspace's
 	Rule        string               `json:"rule"`
 	Threshold   *float64             `json:"threshold"`
