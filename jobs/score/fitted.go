@@ -3,6 +3,7 @@ package score
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"winnow/jobs/internal/workspace"
@@ -72,37 +73,32 @@ func readStatistics(ctx context.Context, w *workspace.Workspace, key string) (*f
 	return st, nil
 }
 
+// candidate is a row that a sample may want.
+type candidate struct {
+	file int
+	row  int64
+	id   string
+}
+
 // sample makes statistics from a seeded sample. It reads the ids of all rows,
-// and the vectors of those only that the sample may want.
+// and the vectors of those only that the sample wants.
 func sample(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*function.Statistics, error) {
-	l, err := w.LiveIn(ctx, l.Space)
-	if err != nil {
-		return nil, err
+	o := function.SampleOptions{Embedding: l.Embedding.Name, Fingerprint: l.Fingerprint, Dim: l.Dim, Seed: w.Config.Seed, Rows: function.StatisticsRows}
+	var candidates []candidate
+	var rows int64
+	var err error
+	if l.Table == "" {
+		candidates, rows, err = sampleStored(ctx, l, o)
 	}
-	o := function.SampleOptions{Embedding: l.Embedding.Name, Fingerprint: l.Fingerprint, Dim: l.Dim, Seed: w.Config.Seed}
-	sampler := function.NewSampler(o)
-	type candidate struct {
-		file int
-		row  int64
-		id   string
+	if err == nil && candidates == nil {
+		candidates, rows, err = sampleLive(ctx, w, l, o)
 	}
-	var candidates []candidate // whatever is wanted in the end was wanted when it came
-	err = l.IDs(ctx, func(file int, row int64, id string) error {
-		if sampler.Add(id); sampler.Wants(id) {
-			candidates = append(candidates, candidate{file, row, strings.Clone(id)})
-		}
-		return nil
-	})
 	if err != nil {
 		return nil, err
 	}
 	wanted := make([][]int64, len(l.Files))
-	var n int64
 	for _, c := range candidates {
-		if sampler.Wants(c.id) {
-			wanted[c.file] = append(wanted[c.file], c.row)
-			n++
-		}
+		wanted[c.file] = append(wanted[c.file], c.row)
 	}
 	b, err := function.NewBuilder(o)
 	if err != nil {
@@ -116,8 +112,56 @@ func sample(ctx context.Context, w *workspace.Workspace, l *workspace.Live) (*fu
 			return nil, err
 		}
 	}
-	b.AddTotal(l.Rows - n)
+	b.AddTotal(rows - int64(len(candidates)))
 	return b.Finish()
+}
+
+// sampleLive looks at every live row.
+func sampleLive(ctx context.Context, w *workspace.Workspace, l *workspace.Live, o function.SampleOptions) ([]candidate, int64, error) {
+	l, err := w.LiveIn(ctx, l.Space)
+	if err != nil {
+		return nil, 0, err
+	}
+	sampler := function.NewSampler(o)
+	var list []candidate // whatever is wanted in the end was wanted when it came
+	err = l.IDs(ctx, func(file int, row int64, id string) error {
+		if sampler.Add(id); sampler.Wants(id) {
+			list = append(list, candidate{file, row, strings.Clone(id)})
+		}
+		return nil
+	})
+	return slices.DeleteFunc(list, func(c candidate) bool { return !sampler.Wants(c.id) }), l.Rows, err
+}
+
+// sampleStored draws twice as many of the stored rows, which needs no table of all,
+// and takes the first live ones of them: the same as sampleLive's. It returns nil
+// where too many of them are dead, or there are too few rows for it to matter.
+func sampleStored(ctx context.Context, l *workspace.Live, o function.SampleOptions) ([]candidate, int64, error) {
+	twice := o
+	twice.Rows *= 2
+	if l.Stored() <= int64(twice.Rows) {
+		return nil, 0, nil
+	}
+	drawn := function.NewSampler(twice)
+	var ids []string
+	if err := l.StoredIDs(ctx, func(id string) {
+		if drawn.Add(id); drawn.Wants(id) {
+			ids = append(ids, strings.Clone(id))
+		}
+	}); err != nil {
+		return nil, 0, err
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !drawn.Wants(id) })
+	sampler := function.NewSampler(o)
+	var list []candidate
+	rows, err := l.Among(ctx, ids, func(file int, row int64, id string) {
+		sampler.Add(id)
+		list = append(list, candidate{file, row, id})
+	})
+	if err != nil || len(list) < o.Rows {
+		return nil, 0, err
+	}
+	return slices.DeleteFunc(list, func(c candidate) bool { return !sampler.Wants(c.id) }), rows, nil
 }
 
 func scorerKey(l *workspace.Live, name, version string) string {

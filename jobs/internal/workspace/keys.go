@@ -26,7 +26,11 @@ func (w *Workspace) LiveOf(ctx context.Context, e configs.Embedding) (*Live, err
 	if _, local := w.Store.Path(s.Root()); !local || w.live[s.Root()] != nil {
 		return w.LiveIn(ctx, s)
 	}
-	return w.open(ctx, s)
+	l, err := w.open(ctx, s)
+	if err == nil && len(l.Files) == 0 {
+		return w.LiveIn(ctx, s)
+	}
+	return l, err
 }
 
 // Stored is the number of rows of all shards, live or not.
@@ -99,13 +103,110 @@ func (l *Live) keysSQL(paths []string) string {
 		FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)`, strings.Join(ranks, ", "), query.Literals(paths))
 }
 
-// few returns the SELECT of the live rows of some assets, which reads the files of
-// shards and assets themselves. DuckDB skips the row groups that cannot hold them.
-func (l *Live) few(ctx context.Context, db *query.DB, ids []string) (string, error) {
-	paths, _, err := l.check(ctx)
-	if err != nil || len(paths) == 0 {
-		return "SELECT '' AS asset_id, '' AS content_hash, 0 AS file, 0 AS row WHERE false", err
+// few makes a table of the live rows of some assets, and returns its name.
+func (l *Live) few(ctx context.Context, ids []string) (string, error) {
+	db, err := l.w.DB(ctx)
+	if err != nil {
+		return "", err
 	}
+	wanted := make([]string, len(ids))
+	for i, id := range ids {
+		wanted[i] = query.Literal(id)
+	}
+	sql, err := l.fewSQL(ctx, db, "asset_id IN ("+strings.Join(wanted, ", ")+")")
+	if err != nil {
+		return "", err
+	}
+	name := query.Ident(l.Space.table("few"))
+	return name, db.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS %s", name, sql))
+}
+
+// fewSQL selects the live rows of the assets of a condition on asset_id from the
+// files of shards and assets themselves. DuckDB skips the row groups that cannot
+// hold them.
+func (l *Live) fewSQL(ctx context.Context, db *query.DB, where string) (string, error) {
+	paths, _, err := l.check(ctx)
+	if err != nil {
+		return "", err
+	}
+	assets, err := l.assetsSQL(ctx, db)
+	if err != nil {
+		return "", err
+	}
+	some := func(sql string) string { return fmt.Sprintf("(SELECT * FROM (%s) WHERE %s)", sql, where) }
+	return l.liveSQL(some(l.keysSQL(paths)), some(assets)), nil
+}
+
+// StoredIDs calls fn for every row of all shards, live or not.
+func (l *Live) StoredIDs(ctx context.Context, fn func(id string)) error {
+	for _, f := range l.Snapshot.Files {
+		err := l.read(ctx, f, shard.ScanOptions{AssetIDs: true}, func(b *shard.Block) error {
+			for _, id := range b.AssetID {
+				fn(id)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Among calls fn for those of many assets that have a live row, by file and row,
+// and returns the number of all live rows. It is for a Live of LiveOf.
+func (l *Live) Among(ctx context.Context, ids []string, fn func(file int, row int64, id string)) (rows int64, err error) {
+	db, err := l.w.DB(ctx)
+	if err != nil {
+		return 0, err
+	}
+	paths, _, err := l.check(ctx)
+	if err != nil {
+		return 0, err
+	}
+	assets, err := l.assetsSQL(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	// The rest of the rows is counted, and never held: a hash table of the assets is.
+	rows, err = db.Int(ctx, fmt.Sprintf("SELECT count(DISTINCT asset_id) FROM (%s) k JOIN (%s) a USING (asset_id) WHERE %s = k.version", l.keysSQL(paths), assets, l.Space.versionSQL()))
+	if err != nil {
+		return 0, err
+	}
+	name := l.Space.table("wanted")
+	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+query.Ident(name)+" (asset_id VARCHAR)"); err != nil {
+		return 0, err
+	}
+	err = db.Append(ctx, name, func(add func(...any) error) error {
+		for _, id := range ids {
+			if err := add(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	sql, err := l.fewSQL(ctx, db, "asset_id IN (SELECT asset_id FROM "+query.Ident(name)+")")
+	if err != nil {
+		return 0, err
+	}
+	err = db.Each(ctx, "SELECT file, row, asset_id FROM ("+sql+") ORDER BY file, row", func(scan func(...any) error) error {
+		var file int
+		var row int64
+		var id string
+		if err := scan(&file, &row, &id); err != nil {
+			return err
+		}
+		fn(file, row, id)
+		return nil
+	})
+	return rows, err
+}
+
+// assetsSQL selects the assets from their files.
+func (l *Live) assetsSQL(ctx context.Context, db *query.DB) (string, error) {
 	snap, err := l.w.Snapshot(ctx, AssetsRoot)
 	if err != nil {
 		return "", err
@@ -118,18 +219,7 @@ func (l *Live) few(ctx context.Context, db *query.DB, ids []string) (string, err
 	if err != nil {
 		return "", err
 	}
-	assets, err := tables.Select(ctx, db, schema, files)
-	if err != nil {
-		return "", err
-	}
-	wanted := make([]string, len(ids))
-	for i, id := range ids {
-		wanted[i] = query.Literal(id)
-	}
-	some := func(sql string) string {
-		return fmt.Sprintf("(SELECT * FROM (%s) WHERE asset_id IN (%s))", sql, strings.Join(wanted, ", "))
-	}
-	return l.liveSQL(some(l.keysSQL(paths)), some(assets)), nil
+	return tables.Select(ctx, db, schema, files)
 }
 
 // ranks is the place of each shard in the order of the files that they were brought

@@ -33,7 +33,8 @@ type Live struct {
 	Hash        string // of the files and their live rows: equal hash, equal rows in equal order
 	Table       string // DuckDB table (asset_id, version, content_hash, file, row) of the live rows
 
-	w *Workspace
+	w     *Workspace
+	found map[string]*place // by id, of LiveOf; nil for what has no live row
 }
 
 // TagSource is the tag in the table's log of the file that a shard of imported
@@ -337,21 +338,56 @@ func (l *Live) ContentHashes(ctx context.Context, ids []string) (map[string]stri
 	return out, err
 }
 
+// place is where a live row stands.
+type place struct {
+	hash string
+	file int
+	row  int64
+}
+
+// lookup calls fn for every asset that has a live row.
 func (l *Live) lookup(ctx context.Context, ids []string, fn func(id, hash string, file int, row int64)) error {
+	if l.Table != "" {
+		return l.find(ctx, query.Ident(l.Table), ids, fn)
+	}
+	// Reading files takes as long for all functions' anchors as for one's.
+	if l.found == nil {
+		l.found = map[string]*place{}
+	}
+	var open []string
+	for _, id := range ids {
+		if _, ok := l.found[id]; !ok {
+			l.found[id] = nil
+			open = append(open, id)
+		}
+	}
+	if len(open) > 0 {
+		from, err := l.few(ctx, open)
+		if err != nil {
+			return err
+		}
+		err = l.find(ctx, from, open, func(id, hash string, file int, row int64) { l.found[id] = &place{hash, file, row} })
+		if err != nil {
+			l.found = nil
+			return err
+		}
+	}
+	for _, id := range ids {
+		if p := l.found[id]; p != nil {
+			fn(id, p.hash, p.file, p.row)
+		}
+	}
+	return nil
+}
+
+// find looks assets up in a table of live rows.
+func (l *Live) find(ctx context.Context, from string, ids []string, fn func(id, hash string, file int, row int64)) error {
 	db, err := l.w.DB(ctx)
 	if err != nil {
 		return err
 	}
 	const most = 1000 // literals a statement
 	for part := range slices.Chunk(ids, most) {
-		from := query.Ident(l.Table)
-		if l.Table == "" {
-			sql, err := l.few(ctx, db, part)
-			if err != nil {
-				return err
-			}
-			from = "(" + sql + ")"
-		}
 		sql := fmt.Sprintf("SELECT asset_id, content_hash, file, row FROM %s WHERE asset_id IN %s", from, query.Literals(part))
 		err := db.Each(ctx, sql, func(scan func(...any) error) error {
 			var id, hash string
