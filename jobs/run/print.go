@@ -29,6 +29,9 @@ func count(ctx context.Context, w *workspace.Workspace) (totals, error) {
 	if err != nil {
 		return t, err
 	}
+	if _, err := w.LoadAssets(ctx); err != nil {
+		return t, err
+	}
 	if t.assets, err = db.Int(ctx, "SELECT count(*) FROM assets"); err != nil {
 		return t, err
 	}

@@ -116,11 +116,6 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 		}
 		tasks = append(tasks, more...)
 	}
-	if len(tasks) > 0 { // they need no database
-		if err := s.W.Release(); err != nil {
-			return nil, err
-		}
-	}
 	return task.NewPlan(s.Name(), run, f, tasks)
 }
 
