@@ -325,7 +325,8 @@ func (s *Stage) Commit(ctx context.Context, p *task.Plan, results []*task.Result
 // commitTable adds the shards of one space. One that is there already, from
 // another plan with the same task, is left as it is.
 func (s *Stage) commitTable(ctx context.Context, p *task.Plan, tf tableFacts, results []*task.Result) error {
-	var there map[string]bool
+	var snap *table.Snapshot
+	there := map[string]bool{}
 	c := table.Change{Base: tf.Base, AppID: "embed " + p.ID, AppVersion: 1, Operation: "WRITE", Schema: workspace.VectorSchema,
 		Info: map[string]string{"run": p.Run, "winnow": s.W.App.Version}}
 	for i, t := range p.Tasks {
@@ -337,12 +338,11 @@ func (s *Stage) commitTable(ctx context.Context, p *task.Plan, tf tableFacts, re
 		if t.Dir != tf.Root || results[i].Rows == 0 && sp.Vectors == nil {
 			continue
 		}
-		if there == nil {
-			snap, err := s.W.Snapshot(ctx, tf.Root)
-			if err != nil {
+		if snap == nil {
+			var err error
+			if snap, err = s.W.Snapshot(ctx, tf.Root); err != nil {
 				return err
 			}
-			there = map[string]bool{}
 			for _, f := range snap.Files {
 				there[f.Path] = true
 			}
@@ -355,9 +355,7 @@ func (s *Stage) commitTable(ctx context.Context, p *task.Plan, tf tableFacts, re
 			return err
 		}
 		if sp.Vectors != nil {
-			if err := s.tag(ctx, &c, &file, sp.Vectors, tf.Root); err != nil {
-				return err
-			}
+			tag(&c, &file, sp.Vectors, snap)
 		}
 		c.Adds = append(c.Adds, file)
 	}

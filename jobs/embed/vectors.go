@@ -200,16 +200,11 @@ func hashVector(v []float32) string {
 
 // tag adds to a change what the shard of an imported file needs: its tags, and the
 // removal of the shards of earlier versions of the file.
-func (s *Stage) tag(ctx context.Context, c *table.Change, file *table.File, f *vectorFile, root string) error {
-	snap, err := s.W.Snapshot(ctx, root)
-	if err != nil {
-		return err
-	}
+func tag(c *table.Change, file *table.File, f *vectorFile, snap *table.Snapshot) {
 	file.Tags = map[string]string{tagSource: f.File.URI, tagVersion: f.Tag}
 	for _, old := range snap.Files {
 		if old.Tags[tagSource] == f.File.URI && old.Tags[tagVersion] != f.Tag {
 			c.Removes = append(c.Removes, old.Path)
 		}
 	}
-	return nil
 }

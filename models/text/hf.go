@@ -140,18 +140,6 @@ func (h *HuggingFace) Encode(text string, dst []int64) []int64 {
 	return append(dst, h.frame.after...)
 }
 
-// within cuts a text to what is looked at for a number of tokens, 0 for no limit.
-func within(text string, tokens int) string {
-	n := reach(tokens)
-	if tokens <= 0 || len(text) <= n {
-		return text
-	}
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:n]
-}
-
 // cut fills the room's cuts with the words of its text.
 func (h *HuggingFace) cut(room *hfRoom) {
 	c := &room.c

@@ -154,16 +154,22 @@ func (t *SentencePiece) Specials() int {
 // vocabulary is that long; a text of which more is needed is noise.
 func reach(n int) int { return 1<<20 + 256*n }
 
+// within cuts a text to what is looked at for a number of tokens, 0 for no limit.
+func within(text string, tokens int) string {
+	n := reach(tokens)
+	if tokens <= 0 || len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
 // Encode implements Tokenizer. With MaxTokens, a text of megabytes costs no more
 // than its first one.
 func (t *SentencePiece) Encode(text string, dst []int64) []int64 {
-	if t.o.MaxTokens > 0 && len(text) > reach(t.o.MaxTokens) {
-		n := reach(t.o.MaxTokens)
-		for n > 0 && !utf8.RuneStart(text[n]) {
-			n--
-		}
-		text = text[:n]
-	}
+	text = within(text, t.o.MaxTokens)
 	normal := t.texts.Get().(*[]byte)
 	*normal = t.norm.normalize(text, (*normal)[:0])
 	if dst == nil {
