@@ -72,13 +72,14 @@ def build(root):
         for side, out in ((positive, p), (d["anchors"].get("negative", []), n)):
             for a in side:
                 out.add(u[ids.index(a["asset"])], a.get("weight", 1), a["asset"])
-        lam = 0
+        fn = {"name": d["name"], "version": "f1", "combine": how, "statistics": "ab" * 16, "lambda": 0, "offset": 0, "rows": 1, "dim": D}
         if how in ("lda", "classifier"):
-            ranks = scores.leave_one_out(p, n, basis)
-            lam = max(k for k, v in ranks.items() if v <= min(ranks.values()) + 1e-9)
+            shares = scores.shares_of(p, n, basis)
+            fn["lambda"] = lam = scores.LAMBDAS[int(shares.argmax())]
+            if how == "lda":
+                fn["shares"] = list(shares)
         columns[d["name"]] = {"mean": lambda: scores.mean(u, p, n), "max": lambda: scores.best(u, p, n), "sum": lambda: scores.total(u, p, n),
-                              "lda": lambda: scores.lda(u, p, n, basis, lam), "classifier": lambda: scores.classifier(u, p, n, basis, lam)}[how]()
-        fn = {"name": d["name"], "version": "f1", "combine": how, "statistics": "ab" * 16, "lambda": lam, "offset": 0, "rows": 1, "dim": D}
+                              "lda": lambda: scores.lda(u, p, n, basis, shares), "classifier": lambda: scores.classifier(u, p, n, basis, lam)}[how]()
         save_safetensors(f"{root}/stats/image/fp1/functions/{d['name']}-f1.safetensors", {"functions": json.dumps([fn])}, {d["name"]: np.zeros((1, D), np.float32)})
         os.makedirs(f"{root}/functions", exist_ok=True)
         with open(f"{root}/functions/{how}.json", "w") as f:
@@ -204,7 +205,8 @@ class Checks(unittest.TestCase):
 
     def test_wrong_lambda(self):
         f = f"{self.ws}/stats/image/fp1/functions/lda_f-f1.safetensors"
-        fn = {"name": "lda_f", "version": "f1", "combine": "lda", "statistics": "ab" * 16, "lambda": 0.3, "offset": 0}
+        first = [1.0] + [0.0] * (len(scores.LAMBDAS) - 1)
+        fn = {"name": "lda_f", "version": "f1", "combine": "lda", "statistics": "ab" * 16, "lambda": scores.LAMBDAS[0], "shares": first, "offset": 0}
         save_safetensors(f, {"functions": json.dumps([fn])}, {"lda_f": np.zeros((1, D), np.float32)})
         code, out = self.scores()
         self.assertEqual(code, 1, out)
