@@ -47,8 +47,10 @@ func (o SheetOptions) withDefaults() SheetOptions {
 var (
 	//go:embed sheet.html
 	sheetHTML string
+	// SheetCSS is how cards look; other pages of cards build on it.
+	//
 	//go:embed sheet.css
-	sheetCSS string
+	SheetCSS string
 	//go:embed sheet.js
 	sheetJS string
 )
@@ -65,7 +67,7 @@ func sheetCSP() string {
 		sum := sha256.Sum256([]byte(s))
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
-	return "default-src 'none'; img-src data:; style-src " + hash(sheetCSS) + "; script-src " + hash(sheetJS) +
+	return "default-src 'none'; img-src data:; style-src " + hash(SheetCSS) + "; script-src " + hash(sheetJS) +
 		"; base-uri 'none'; form-action 'none'"
 }
 
@@ -193,7 +195,7 @@ func (s *sheet) writePage(ctx context.Context, w io.Writer, p int) error {
 func (s *sheet) pageData(p int) sheetPage {
 	size := int64(s.o.PageRows)
 	d := sheetPage{
-		CSS: template.CSS(sheetCSS), JS: template.JS(sheetJS), Kind: s.o.Kind, Lead: s.o.Lead,
+		CSS: template.CSS(SheetCSS), JS: template.JS(sheetJS), Kind: s.o.Kind, Lead: s.o.Lead,
 		Info: s.b.Info, Rows: s.b.rows, Count: group(s.b.rows), Objective: s.byObjective,
 		From: int64(p)*size + 1, To: min(int64(p+1)*size, s.shown),
 	}

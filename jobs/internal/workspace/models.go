@@ -5,16 +5,10 @@ import (
 	"context"
 	"fmt"
 	"image"
-	_ "image/gif" // formats whose size a thumbnail asks for
 	"image/jpeg"
-	_ "image/png"
 	"path/filepath"
 	"strings"
 	"time"
-
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
 
 	"winnow/configs"
 	"winnow/io/manifest"
@@ -169,20 +163,23 @@ func (w *Workspace) Size(ctx context.Context, row *manifest.BatchRow) (width, he
 
 // Thumb makes a thumbnail of a batch's row.
 func (w *Workspace) Thumb(ctx context.Context, row *manifest.BatchRow) ([]byte, error) {
-	data, err := w.Fetcher().Fetch(ctx, row.URI)
+	return w.ThumbOf(ctx, row.URI)
+}
+
+// ThumbOf makes a JPEG of at most manifest.ThumbPixels a side of the picture at a
+// URI, which a source allows. What is wrong with it is a *pipeline.RowError.
+func (w *Workspace) ThumbOf(ctx context.Context, uri string) ([]byte, error) {
+	data, err := w.Fetcher().Fetch(ctx, uri)
 	if err != nil {
 		return nil, err
 	}
-	cfg, _, err := image.DecodeConfig(bytes.NewReader(data))
+	width, height, err := modelimage.Size(data, w.imageLimits())
 	if err != nil {
 		return nil, err
-	}
-	if cfg.Width < 1 || cfg.Height < 1 {
-		return nil, fmt.Errorf("a picture of %d × %d", cfg.Width, cfg.Height)
 	}
 	const side = manifest.ThumbPixels
-	scale := min(1, side/float64(max(cfg.Width, cfg.Height)))
-	o := modelimage.Options{Width: max(1, int(float64(cfg.Width)*scale)), Height: max(1, int(float64(cfg.Height)*scale)), Filter: modelimage.Bicubic, Fast: true}
+	scale := min(1, side/float64(max(width, height)))
+	o := modelimage.Options{Width: max(1, int(float64(width)*scale)), Height: max(1, int(float64(height)*scale)), Filter: modelimage.Bicubic, Fast: true}
 	d, err := modelimage.NewDecoder(o, w.imageLimits())
 	if err != nil {
 		return nil, err
