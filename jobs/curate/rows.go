@@ -154,7 +154,7 @@ func (r *rows) taken(ctx context.Context) error {
 		return err
 	}
 	r.tables[workspace.BatchedRoot] = snap.Version
-	err = r.db.Exec(ctx, "UPDATE rows SET batched = true, batches = b.batches FROM ("+batchesOf+") b WHERE b.asset_id = rows.asset_id")
+	err = r.db.Exec(ctx, "UPDATE rows SET batched = true, batches = b.batches FROM ("+workspace.BatchesOf+") b WHERE b.asset_id = rows.asset_id")
 	if err != nil {
 		return err
 	}
@@ -178,28 +178,13 @@ func (r *rows) taken(ctx context.Context) error {
 	return r.db.Exec(ctx, "UPDATE rows SET "+strings.Join(set, ", "))
 }
 
-// batchesOf gives the names of the batches that took an asset.
-const batchesOf = "SELECT asset_id, list(DISTINCT name ORDER BY name) AS batches FROM batched GROUP BY asset_id"
-
-// view builds `rows`. Labels and predictions may be several an asset: label is
-// the first by name, prediction the most confident one; labels, predictions and
-// batches are lists of all, sorted, and empty where there is none.
+// view builds `rows`: what workspace.Relation says, and three columns a function.
 func (r *rows) view(ctx context.Context) error {
-	var cols, joins []string
-	add := func(format string, args ...any) { cols = append(cols, fmt.Sprintf(format, args...)) }
-	add("a.asset_id, a.uri, a.text, a.caption, a.media_type, a.version, a.source")
-	meta, err := r.w.MetadataStruct(ctx, "a")
+	cols, joins, err := r.w.Relation(ctx)
 	if err != nil {
 		return err
 	}
-	add("%s AS metadata", meta)
-	add("lab.label AS label, coalesce(lab.labels, []) AS labels, lab.asset_id IS NOT NULL AS labeled")
-	add("coalesce(bat.batches, []) AS batches, bat.asset_id IS NOT NULL AS batched")
-	add("pre.prediction AS prediction, coalesce(pre.predictions, []) AS predictions, pre.confidence AS confidence, pre.asset_id IS NOT NULL AS predicted")
-	joins = append(joins,
-		"LEFT JOIN (SELECT asset_id, min(label) AS label, list(DISTINCT label ORDER BY label) AS labels FROM labels GROUP BY asset_id) lab USING (asset_id)",
-		"LEFT JOIN ("+batchesOf+") bat USING (asset_id)",
-		"LEFT JOIN (SELECT asset_id, first(prediction ORDER BY confidence DESC NULLS LAST, prediction) AS prediction, list(DISTINCT prediction ORDER BY prediction) AS predictions, max(confidence) AS confidence FROM predictions GROUP BY asset_id) pre USING (asset_id)")
+	add := func(format string, args ...any) { cols = append(cols, fmt.Sprintf(format, args...)) }
 	byEmbedding := map[string][]*scored{}
 	for _, f := range r.functions {
 		byEmbedding[f.Embedding] = append(byEmbedding[f.Embedding], f)

@@ -97,14 +97,14 @@ type Side struct {
 
 // sides opens what is to be compared.
 func (c *DiffCmd) sides(ctx context.Context, w *workspace.Workspace) (old, now *Side, err error) {
-	f, err := named(w, c.Old)
+	f, err := score.Named(w, c.Old)
 	if err != nil {
 		return nil, nil, err
 	}
 	title := relative(f.File)
 	switch {
 	case c.New != "":
-		g, err := named(w, c.New)
+		g, err := score.Named(w, c.New)
 		if err != nil {
 			return nil, nil, err
 		}

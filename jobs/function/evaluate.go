@@ -94,7 +94,7 @@ func (c *TestCmd) Run(ctx context.Context, app *job.App) error {
 	defer w.Close()
 	fns := w.Config.Definitions
 	if c.Name != "" {
-		f, err := named(w, c.Name)
+		f, err := score.Named(w, c.Name)
 		if err != nil {
 			return err
 		}

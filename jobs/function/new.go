@@ -228,13 +228,11 @@ func (c *NewCmd) search(ctx context.Context, w *workspace.Workspace) (ids []stri
 	if err != nil {
 		return nil, "", err
 	}
-	q := &search.Cmd{Embedding: c.Embedding, K: c.K}
+	q := search.Query{Text: c.FromSearch}
 	if n > 0 {
-		q.Asset, ids = c.FromSearch, []string{c.FromSearch}
-	} else {
-		q.Text = c.FromSearch
+		q, ids = search.Query{Asset: c.FromSearch}, []string{c.FromSearch}
 	}
-	r, err := q.Find(ctx, w)
+	r, err := search.Find(ctx, w, search.Request{Queries: []search.Query{q}, Embedding: c.Embedding, K: c.K, CapK: true})
 	if err != nil {
 		return nil, "", err
 	}

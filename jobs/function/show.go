@@ -106,7 +106,7 @@ func (c *ShowCmd) Run(ctx context.Context, app *job.App) error {
 		return err
 	}
 	defer w.Close()
-	f, err := named(w, c.Name)
+	f, err := score.Named(w, c.Name)
 	if err != nil {
 		return err
 	}

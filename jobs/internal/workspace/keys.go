@@ -129,7 +129,7 @@ func (l *Live) fewSQL(ctx context.Context, db *query.DB, where string) (string, 
 	if err != nil {
 		return "", err
 	}
-	assets, err := l.assetsSQL(ctx, db)
+	assets, err := l.w.assetsSQL(ctx, db)
 	if err != nil {
 		return "", err
 	}
@@ -164,7 +164,7 @@ func (l *Live) Among(ctx context.Context, ids []string, fn func(file int, row in
 	if err != nil {
 		return 0, err
 	}
-	assets, err := l.assetsSQL(ctx, db)
+	assets, err := l.w.assetsSQL(ctx, db)
 	if err != nil {
 		return 0, err
 	}
@@ -206,8 +206,8 @@ func (l *Live) Among(ctx context.Context, ids []string, fn func(file int, row in
 }
 
 // assetsSQL selects the assets from their files.
-func (l *Live) assetsSQL(ctx context.Context, db *query.DB) (string, error) {
-	snap, err := l.w.Snapshot(ctx, AssetsRoot)
+func (w *Workspace) assetsSQL(ctx context.Context, db *query.DB) (string, error) {
+	snap, err := w.Snapshot(ctx, AssetsRoot)
 	if err != nil {
 		return "", err
 	}
@@ -215,7 +215,7 @@ func (l *Live) assetsSQL(ctx context.Context, db *query.DB) (string, error) {
 	if snap.Version >= 0 {
 		schema = snap.Schema
 	}
-	files, err := tables.Local(ctx, l.w.Table(AssetsRoot), snap.Files, l.w.Cache)
+	files, err := tables.Local(ctx, w.Table(AssetsRoot), snap.Files, w.Cache)
 	if err != nil {
 		return "", err
 	}

@@ -173,6 +173,11 @@ func (w *Workspace) ThumbOf(ctx context.Context, uri string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return w.Thumbnail(ctx, data)
+}
+
+// Thumbnail is ThumbOf for the bytes of a picture.
+func (w *Workspace) Thumbnail(ctx context.Context, data []byte) ([]byte, error) {
 	width, height, err := modelimage.Size(data, w.imageLimits())
 	if err != nil {
 		return nil, err

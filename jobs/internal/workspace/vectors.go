@@ -34,7 +34,7 @@ type Live struct {
 	Table       string // DuckDB table (asset_id, version, content_hash, file, row) of the live rows
 
 	w     *Workspace
-	found map[string]*place // by id, of LiveOf; nil for what has no live row
+	found map[string]*Place // by id, of LiveOf; nil for what has no live row
 }
 
 // TagSource is the tag in the table's log of the file that a shard of imported
@@ -338,13 +338,6 @@ func (l *Live) ContentHashes(ctx context.Context, ids []string) (map[string]stri
 	return out, err
 }
 
-// place is where a live row stands.
-type place struct {
-	hash string
-	file int
-	row  int64
-}
-
 // lookup calls fn for every asset that has a live row.
 func (l *Live) lookup(ctx context.Context, ids []string, fn func(id, hash string, file int, row int64)) error {
 	if l.Table != "" {
@@ -352,7 +345,7 @@ func (l *Live) lookup(ctx context.Context, ids []string, fn func(id, hash string
 	}
 	// Reading files takes as long for all functions' anchors as for one's.
 	if l.found == nil {
-		l.found = map[string]*place{}
+		l.found = map[string]*Place{}
 	}
 	var open []string
 	for _, id := range ids {
@@ -366,7 +359,7 @@ func (l *Live) lookup(ctx context.Context, ids []string, fn func(id, hash string
 		if err != nil {
 			return err
 		}
-		err = l.find(ctx, from, open, func(id, hash string, file int, row int64) { l.found[id] = &place{hash, file, row} })
+		err = l.find(ctx, from, open, func(id, hash string, file int, row int64) { l.found[id] = &Place{hash, file, row} })
 		if err != nil {
 			l.found = nil
 			return err
@@ -374,7 +367,7 @@ func (l *Live) lookup(ctx context.Context, ids []string, fn func(id, hash string
 	}
 	for _, id := range ids {
 		if p := l.found[id]; p != nil {
-			fn(id, p.hash, p.file, p.row)
+			fn(id, p.Hash, p.File, p.Row)
 		}
 	}
 	return nil
