@@ -105,6 +105,24 @@ type Embedding struct {
 	Vectors *Vectors `json:"vectors,omitempty" jsonschema_description:"Vectors that another program made, instead of a model."`
 	// Decode is empty where the model's spec decides.
 	Decode string `json:"decode,omitempty" jsonschema:"enum=exact,enum=fast" jsonschema_description:"How pictures are decoded: exact, or fast (large JPEGs shrink while they are decoded; vectors move a little, so it is another vector space). Default: what the model's spec says."`
+	// Neighbors is nil where they are found only when a command needs them.
+	Neighbors *Neighbors `json:"neighbors,omitempty" jsonschema_description:"The nearest rows of every row, found by each winnow run. Without it they are found when winnow duplicates or winnow neighbors need them."`
+}
+
+// Neighbors says how many nearest rows of each row are kept.
+type Neighbors struct {
+	K int `json:"k,omitempty" jsonschema:"minimum=1,maximum=200,default=15" jsonschema_description:"How many nearest rows of each row are kept."`
+}
+
+// defaultK is what UMAP asks for.
+const defaultK = 15
+
+// K is how many nearest rows of each row are kept.
+func (e Embedding) K() int {
+	if e.Neighbors == nil || e.Neighbors.K == 0 {
+		return defaultK
+	}
+	return e.Neighbors.K
 }
 
 // MadeBy says what makes the vectors: a model, or what the user calls the space of

@@ -16,6 +16,7 @@ import (
 	"winnow/jobs/internal/job"
 	"winnow/jobs/internal/stage"
 	"winnow/jobs/internal/workspace"
+	"winnow/jobs/neighbors"
 	"winnow/jobs/score"
 	"winnow/pipeline"
 )
@@ -135,6 +136,13 @@ func (c *Cmd) stages(ctx context.Context, w *workspace.Workspace, r *Result) err
 		return err
 	}
 	r.Stages = append(r.Stages, sum)
+	sum = stage.Summary{}
+	if err := stage.All(ctx, w, &neighbors.Stage{W: w}, &sum); err != nil {
+		return err
+	}
+	if sum.Tasks > 0 {
+		r.Stages = append(r.Stages, sum)
+	}
 	sum = stage.Summary{}
 	if err := stage.All(ctx, w, &score.Stage{W: w}, &sum); err != nil {
 		return err

@@ -46,6 +46,9 @@ func EmbeddingRoot(name, fingerprint string) string {
 // ScoresRoot is the table of the scores over one embedding.
 func ScoresRoot(embedding string) string { return "scores/" + embedding }
 
+// NeighborsRoot is the table of the nearest rows of each row of an embedding.
+func NeighborsRoot(name, fingerprint string) string { return "neighbors/" + name + "/" + fingerprint }
+
 // IndexDir is the folder of the indexes of one embedding.
 func IndexDir(embedding string) string { return "indexes/" + embedding }
 
