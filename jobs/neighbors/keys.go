@@ -85,7 +85,7 @@ func (k *keys) find(id, version string) int32 {
 // and says how many live rows the index lacks.
 func (k *keys) ofIndex(ctx context.Context, f *index.Folder) (rows []int32, lacks int, err error) {
 	lacks = k.len()
-	err = f.EachID(ctx, func(ids, versions []string) error {
+	err = f.Keys(ctx, func(ids, versions []string) error {
 		for i, id := range ids {
 			row := k.find(id, versions[i])
 			if rows = append(rows, row); row >= 0 {
