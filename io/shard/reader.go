@@ -13,10 +13,12 @@ import (
 
 // Reader reads a shard. Several calls of Blocks may go on at once.
 type Reader struct {
-	f    *parquet.File
-	meta Meta
-	leaf vectorLeaves
-	seek bool // offset indexes can be trusted
+	file   io.ReaderAt
+	f      *parquet.File
+	meta   Meta
+	leaf   vectorLeaves
+	seek   bool // offset indexes can be trusted
+	levels levels
 }
 
 type vectorLeaves struct{ asset, version, hash, vector int }
@@ -25,7 +27,7 @@ type vectorLeaves struct{ asset, version, hash, vector int }
 // rewritten (delta-rs's optimize, Spark) are read too; when their footers lost
 // winnow's entries, Meta holds nothing but Dim.
 func Open(r io.ReaderAt, size int64) (*Reader, error) {
-	s := &Reader{}
+	s := &Reader{file: r}
 	err := guard(func() error { return s.open(r, size) })
 	if err != nil {
 		return nil, fmt.Errorf("open shard: %w", err)
@@ -202,7 +204,7 @@ func (s *Reader) Blocks(o ScanOptions, fn func(*Block) error) error {
 	}
 	b := &Block{Dim: s.meta.Dim}
 	first := int64(0)
-	for _, g := range s.f.RowGroups() {
+	for i, g := range s.f.RowGroups() {
 		last := first + g.NumRows()
 		only := o.Only
 		if only != nil {
@@ -213,7 +215,7 @@ func (s *Reader) Blocks(o ScanOptions, fn func(*Block) error) error {
 				continue
 			}
 		}
-		if err := s.group(g, first, only, o, b, fn); err != nil {
+		if err := s.group(i, g, first, only, o, b, fn); err != nil {
 			return err
 		}
 		first = last
@@ -233,9 +235,9 @@ func checkSelection(only []int64, rows int64) error {
 	return nil
 }
 
-// group reads the rows of one row group whose row 0 is number first of the
-// file; only lists rows of the file.
-func (s *Reader) group(g parquet.RowGroup, first int64, only []int64, o ScanOptions, b *Block, fn func(*Block) error) (err error) {
+// group reads the rows of row group i whose row 0 is number first of the file;
+// only lists rows of the file.
+func (s *Reader) group(i int, g parquet.RowGroup, first int64, only []int64, o ScanOptions, b *Block, fn func(*Block) error) (err error) {
 	sc := newScan(g, first, s.seek && only != nil)
 	defer sc.close()
 	if o.AssetIDs || o.Keys || o.IDs {
@@ -248,7 +250,7 @@ func (s *Reader) group(g parquet.RowGroup, first int64, only []int64, o ScanOpti
 		sc.strings(s.leaf.hash, colHash, &b.ContentHash)
 	}
 	if o.Vectors {
-		sc.vectors(s.leaf.vector, colVector, s.meta.Dim, &b.Vectors)
+		sc.vectors(s.leaf.vector, colVector, s.meta.Dim, &b.Vectors, s.file, &s.f.Metadata().RowGroups[i].Columns[s.leaf.vector].MetaData, &s.levels)
 	}
 	return sc.run(only, o.MaxRows, func(first int64, rows []int64) error {
 		b.First, b.Rows = first, rows

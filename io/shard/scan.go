@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // scan reads some columns of one row group in step.
@@ -39,12 +40,18 @@ func (s *scan) floats(leaf int, name string, out *[]float32) {
 	s.columns = append(s.columns, &floatColumn{pager: s.pager(leaf, name), out: out, dim: 1})
 }
 
-func (s *scan) vectors(leaf int, name string, dim int, out *[]float32) {
-	c := &floatColumn{pager: s.pager(leaf, name), out: out, dim: dim, list: true}
+// vectors reads from file, where meta says the column chunk lies, as directly as
+// its pages allow.
+func (s *scan) vectors(leaf int, name string, dim int, out *[]float32, file io.ReaderAt, meta *format.ColumnMetaData, known *levels) {
+	c := floatColumn{pager: s.pager(leaf, name), out: out, dim: dim, list: true}
 	if f, ok := c.chunk.(*parquet.FileColumnChunk); ok {
 		c.defined = byte(f.Node().(*parquet.Column).MaxDefinitionLevel())
 	}
-	s.columns = append(s.columns, c)
+	if p := newPlain(c, file, meta, known); p != nil {
+		s.columns = append(s.columns, p)
+		return
+	}
+	s.columns = append(s.columns, &c)
 }
 
 func (s *scan) pager(leaf int, name string) pager {
