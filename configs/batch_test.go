@@ -56,7 +56,8 @@ func TestBatchMistakes(t *testing.T) {
 		{anySelect + ", exclude: [{ids: done.txt, batch: x}]", "entry 1 of exclude has 2 of batch or ids"},
 		{anySelect + ", exclude: [{id: done.txt}]", `"id" is no key of entry 1 of exclude; did you mean ids?`},
 		{anySelect + ", stay_away: batched", "to stay away is measured by a diversity"},
-		{anySelect + ", stay_away: labeled", `stay_away is "labeled"`},
+		{anySelect + ", stay_away: labeled", "to stay away is measured by a diversity"},
+		{anySelect + ", stay_away: known", `stay_away is "known"`},
 		{"size: 3, select: [{ordered: {by: label, descending: 1}}]", `descending is "1"; write true or false`},
 	} {
 		_, ps := oneBatch(t, c.keys)

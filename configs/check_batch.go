@@ -165,7 +165,7 @@ func (k *checker) quotas(path string, b *Batch) {
 }
 
 func (k *checker) stayAway(path string, b *Batch) {
-	if b.StayAway != "batched" {
+	if b.StayAway != "batched" && b.StayAway != "labeled" {
 		return
 	}
 	for _, o := range b.Select {
@@ -178,7 +178,7 @@ func (k *checker) stayAway(path string, b *Batch) {
 	}
 }
 
-// Spaces lists the embeddings in which picks stay away from earlier batches.
+// Spaces lists the embeddings in which picks stay away from rows that are known.
 func (b Batch) Spaces() (names []string) {
 	for _, o := range b.Select {
 		if o.Diversity != nil && b.StayAway != "none" && !contains(names, o.Diversity.Embedding) {

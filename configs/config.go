@@ -173,7 +173,7 @@ type Batch struct {
 
 	Quotas          []Quota          `json:"quotas,omitempty" jsonschema:"minItems=1" jsonschema_description:"How many rows of one kind the batch may hold."`
 	Proportion      float64          `json:"proportion,omitempty" jsonschema:"exclusiveMinimum=0,maximum=1,example=0.01" jsonschema_description:"Instead of size: the share of the rows that where and exclude leave, rounded; one row at least."`
-	StayAway        string           `json:"stay_away,omitempty" jsonschema:"enum=batched,enum=none" jsonschema_description:"batched: new picks stay away from the rows of earlier batches, in the spaces of diversity. The default where there is a diversity; none turns it off."`
+	StayAway        string           `json:"stay_away,omitempty" jsonschema:"enum=batched,enum=labeled,enum=none" jsonschema_description:"batched: new picks stay away from the rows of earlier batches, in the spaces of diversity. The default where there is a diversity; labeled: from labeled rows, too; none turns it off."`
 	SelectionConfig *SelectionConfig `json:"selection_config,omitempty" jsonschema_description:"A selection_config of LightlyOne, as it is, instead of select and size."`
 	// Conditions are the thresholds of SelectionConfig as SQL, beside Where.
 	Conditions []string `json:"conditions,omitempty" jsonschema:"-"`

@@ -3,6 +3,7 @@ package curate
 import (
 	"context"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -74,10 +75,14 @@ func (r *rows) choose(ctx context.Context, b chosenBatch, dry bool) (*picked, er
 	if b.Proportion > 0 {
 		p.asked = max(int(b.Proportion*float64(left)+0.5), 1)
 	}
+	// The vectors of all candidates are most of the heap, and stay: beside a heap
+	// that may double they would take their size again.
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	req, err := r.request(ctx, b, where, p, dry)
 	if err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory() // rows were read through it
 	res, err := curate.Run(ctx, *req)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package curate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,7 +96,7 @@ func (r *rows) settings(b chosenBatch) (list []manifest.Setting, err error) {
 		add("select", o)
 	}
 	if len(b.Spaces()) > 0 {
-		add("stay away", "batched")
+		add("stay away", cmp.Or(b.StayAway, "batched"))
 	}
 	if b.Proportion > 0 {
 		add("proportion", b.Proportion)

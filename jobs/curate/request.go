@@ -275,14 +275,19 @@ func (q *builder) space(ctx context.Context, embedding string) (*curate.Vectors,
 	return v, err
 }
 
-// existing reads the vectors of what earlier batches took, but for candidates:
-// those are not to stay away from themselves. Nil where there is none.
+// existing reads the vectors of what earlier batches took and, if asked for, of
+// labeled rows, but for candidates: those are not to stay away from themselves.
+// Nil where there is none.
 func (q *builder) existing(ctx context.Context, embedding string) (*curate.Vectors, error) {
 	if v, ok := q.stay[embedding]; ok {
 		return v, nil
 	}
 	v := q.empty(embedding)
-	from := fmt.Sprintf("(SELECT DISTINCT asset_id, 0 AS n FROM batched b WHERE NOT EXISTS (FROM %s c WHERE c.asset_id = b.asset_id))", candidatesTable)
+	known := "SELECT asset_id FROM batched"
+	if q.b.StayAway == "labeled" {
+		known += " UNION ALL SELECT asset_id FROM labels"
+	}
+	from := fmt.Sprintf("(SELECT DISTINCT asset_id, 0 AS n FROM (%s) b WHERE NOT EXISTS (FROM %s c WHERE c.asset_id = b.asset_id))", known, candidatesTable)
 	err := q.r.live[embedding].Pick(ctx, from, func(_ int64, x []float32) error {
 		q.add(v, x)
 		return nil

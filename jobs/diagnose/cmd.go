@@ -37,11 +37,12 @@ type Cmd struct {
 	IoU        float64  `name:"iou" default:"0.5" help:"Overlap from which a predicted box fits a labeled one."`
 	Confidence *float64 `help:"Predictions below are not counted. Default: 0.5 for boxes, else 0. Average precision takes all." placeholder:"0…1"`
 	MinSupport int64    `default:"20" help:"Labels or predictions that a class or slice needs before it is called low."`
-	Class      []string `help:"Suggest functions for these classes, low or not." placeholder:"NAME,…" sep:"none"`
+	Class      []string `help:"Suggest functions for these classes alone, low or not." placeholder:"NAME,…" sep:"none"`
 	All        bool     `help:"Count labeled assets that the model said nothing of as missed (always so with boxes)."`
 	IgnoreCase bool     `help:"Take classes that differ by case or blanks alone as one."`
 	Out        string   `default:"functions/suggested" help:"Folder for the suggested functions, relative to the config." placeholder:"DIR"`
-	Top        int      `default:"50" help:"Rows that a suggested function matches."`
+	Size       int      `default:"100" help:"Rows of each suggested batch."`
+	Top        int      `help:"Rows that each suggested function matches. Default: those of a batch together 1.5 times --size." placeholder:"N"`
 }
 
 // Help shows examples.
@@ -66,7 +67,9 @@ func (c *Cmd) check() error {
 		return pipeline.Usagef("--confidence %v: want a number from 0 to 1", *c.Confidence)
 	case c.MinSupport < 1:
 		return pipeline.Usagef("--min-support %d: want at least 1", c.MinSupport)
-	case c.Top < 1:
+	case c.Size < 1:
+		return pipeline.Usagef("--size %d: want at least 1", c.Size)
+	case c.Top < 0:
 		return pipeline.Usagef("--top %d: want at least 1", c.Top)
 	case len(c.Compare) != 0 && (len(c.Compare) != 2 || c.Compare[0] == c.Compare[1]):
 		return pipeline.Usagef("--compare wants two models, as in --compare fruit-v6,fruit-v7")

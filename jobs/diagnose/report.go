@@ -28,6 +28,7 @@ type Report struct {
 	Mislabels   []Mislabel            `json:"mislabels,omitempty"`
 	Functions   []Suggestion          `json:"functions,omitempty"`
 	BatchWhere  string                `json:"batch_where,omitempty"` // a ready where: line
+	Batches     []Batch               `json:"batches,omitempty"`
 	Compared    *Comparison           `json:"comparison,omitempty"`
 	Page        string                `json:"page"`
 	Rows        string                `json:"rows"`

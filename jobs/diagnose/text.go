@@ -161,5 +161,8 @@ func (r *Report) printFunctions(out io.Writer) {
 		fmt.Fprintf(tw, "    %s\t%d %s %s\n", f.Name, f.Mistakes, what, clip(strings.Join(f.Against, ", "), 60))
 	}
 	_ = tw.Flush()
-	fmt.Fprintf(out, "  Add that folder's *.yaml to functions: in the config, and a batch with\n    where: %s\n", r.BatchWhere)
+	fmt.Fprint(out, "  Add that folder's *.yaml to functions: in the config, and to batches:\n")
+	for _, b := range r.Batches {
+		fmt.Fprintf(out, "    - %s\n", b.Entry)
+	}
 }
