@@ -1,10 +1,12 @@
 package search
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"winnow/configs"
@@ -153,7 +155,16 @@ func columnSQL(name string, have []query.ColumnInfo) (sql, problem string) {
 	return sql, ""
 }
 
-// plain is a JSON value as a table shows it.
+// shownAs is a JSON value as people read it: numbers with six digits.
+func shownAs(v json.RawMessage) string {
+	var x float64
+	if bytes.ContainsAny(v, ".eE") && json.Unmarshal(v, &x) == nil {
+		return strconv.FormatFloat(x, 'g', 6, 64)
+	}
+	return plain(v)
+}
+
+// plain is a JSON value as CSV has it.
 func plain(v json.RawMessage) string {
 	var s string
 	if json.Unmarshal(v, &s) == nil {

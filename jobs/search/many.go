@@ -60,7 +60,7 @@ type manySearch struct {
 	w      *workspace.Workspace
 	r      *Request
 	out    *json.Encoder
-	s      *Searcher // once the first queries told the embedding
+	s      *Searcher // once the first query told the embedding
 	res    *resolver
 	k      int
 	block  []asked
@@ -86,12 +86,14 @@ func (m *manySearch) close() error {
 	return err
 }
 
-// open chooses the embedding by the first queries and opens it.
+// open chooses the embedding by the first query and opens it. Others that do not fit
+// are told of, each at its place.
 func (m *manySearch) open(ctx context.Context) error {
 	r := *m.r
 	for _, q := range m.block {
 		if q.fault == nil {
-			r.Queries = append(r.Queries, q.Query)
+			r.Queries = []Query{q.Query}
+			break
 		}
 	}
 	fitting, err := embeddings(ctx, m.w, r)

@@ -60,10 +60,15 @@ func (r *Result) lead() string {
 	if r.Function != "" {
 		s = fmt.Sprintf("highest scores of %s in embedding %s (%s)", r.Query, r.Embedding, r.By)
 	}
-	if r.Matching != nil {
-		s += fmt.Sprintf(", among %d rows where %s", *r.Matching, oneLine(r.Where, 200))
+	return s + r.among()
+}
+
+// among says what the condition left.
+func (r *Result) among() string {
+	if r.Matching == nil {
+		return ""
 	}
-	return s
+	return fmt.Sprintf(", among %d rows where %s", *r.Matching, oneLine(r.Where, 200))
 }
 
 func (r *Result) table(out io.Writer) {
@@ -83,7 +88,7 @@ func (r *Result) table(out io.Writer) {
 		if len(r.columns) > 0 {
 			cells = nil
 			for _, name := range r.columns {
-				cells = append(cells, oneLine(plain(h.Columns[name]), 60))
+				cells = append(cells, oneLine(shownAs(h.Columns[name]), 60))
 			}
 		}
 		fmt.Fprintf(tw, "  %d\t%.4f\t%s\t%s\n", i+1, h.Score, h.AssetID, strings.Join(cells, "\t"))
@@ -102,8 +107,11 @@ func oneLine(s string, n int) string {
 
 // page writes the result as one HTML file.
 func (r *Result) page(ctx context.Context, w *workspace.Workspace, path string) (err error) {
-	p := &sheet.Page{Kind: "search", Title: r.Query, Lead: r.lead(), Sections: r.sections(),
+	p := &sheet.Page{Kind: "search", Title: r.Query, Lead: fmt.Sprintf("the %d nearest rows in embedding %s%s", len(r.Results), r.Embedding, r.among()), Sections: r.sections(),
 		Facts: []sheet.Line{{Name: "embedding", Value: r.Embedding}, {Name: "found by", Value: r.By}, {Name: "winnow", Value: w.App.Version}}}
+	if r.Function != "" {
+		p.Lead = fmt.Sprintf("the %d highest scores in embedding %s%s", len(r.Results), r.Embedding, r.among())
+	}
 	if r.Note != "" {
 		p.Notes = append(p.Notes, r.Note)
 	}
@@ -179,7 +187,7 @@ func (r *Result) sections() iter.Seq2[*sheet.Section, error] {
 		c := h.card()
 		c.Rank, c.Score, c.Bar = i+1, fmt.Sprintf("%.4f", h.Score), (float64(h.Score)-lowest)/max(highest-lowest, 1e-9)
 		for _, name := range r.columns {
-			c.Lines = append(c.Lines, sheet.Line{Name: name, Value: plain(h.Columns[name])})
+			c.Lines = append(c.Lines, sheet.Line{Name: strings.TrimPrefix(name, "metadata."), Value: shownAs(h.Columns[name])})
 		}
 		found.Cards = append(found.Cards, c)
 	}

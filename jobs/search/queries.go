@@ -188,7 +188,6 @@ func csvQueries(_ context.Context, path string, fn func(asked) error) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		line, _ := r.FieldPos(0)
 		var wrong *csv.ParseError
 		if errors.As(err, &wrong) {
 			if !errors.Is(err, csv.ErrFieldCount) {
@@ -202,6 +201,7 @@ func csvQueries(_ context.Context, path string, fn func(asked) error) error {
 		if err != nil {
 			return err
 		}
+		line, _ := r.FieldPos(0)
 		var f fields
 		for i, s := range record {
 			f.set(names[i], s)

@@ -116,8 +116,10 @@ func (r *resolver) resolve(ctx context.Context, queries []Query) (vectors [][]fl
 		case q.Vector != nil:
 			vectors[i] = append([]float32(nil), q.Vector...)
 		case q.isText() && r.overPictures():
-			if vectors[i], faults[i], err = r.throughTower(ctx, q); err != nil {
-				return nil, nil, err
+			if vectors[i], err = r.throughTower(ctx, q); err != nil {
+				if faults[i] = usage(err); faults[i] == nil {
+					return nil, nil, err
+				}
 			}
 		default:
 			models = append(models, i)
@@ -198,6 +200,12 @@ func (r *resolver) embed(ctx context.Context, queries []Query, which []int, vect
 	}
 	if r.model == nil {
 		m, err := r.w.ModelOf(r.l.Space)
+		if u := usage(err); u != nil {
+			for _, i := range which {
+				faults[i] = u
+			}
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -229,30 +237,34 @@ func (r *resolver) embed(ctx context.Context, queries []Query, which []int, vect
 }
 
 // throughTower is the vector of a text among pictures; see score.Tower.
-func (r *resolver) throughTower(ctx context.Context, q Query) (v []float32, fault, err error) {
+func (r *resolver) throughTower(ctx context.Context, q Query) ([]float32, error) {
 	text := q.Text
 	if q.File != "" {
 		data, err := read(ctx, r.w, q.File)
 		if err != nil {
-			return nil, fileFault(q, err), nil
+			return nil, pipeline.Usagef("%s: %v", q, err)
 		}
 		text = string(data)
 	}
 	if r.tower == nil {
 		st, err := score.LookStatistics(ctx, r.w, r.l)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if r.tower, err = score.OpenTower(r.w, r.l, st); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	v, err = r.tower.Vector(ctx, text)
-	return v, nil, err
+	return r.tower.Vector(ctx, text)
 }
 
-func fileFault(q Query, err error) error {
-	return pipeline.Usagef("%s: %v", q, err)
+// usage is err where it is the user's to mend, else nil.
+func usage(err error) error {
+	var u *pipeline.UsageError
+	if errors.As(err, &u) {
+		return u
+	}
+	return nil
 }
 
 // fetcher reads what users name on the command line.
