@@ -3,9 +3,11 @@ package graph
 import (
 	"context"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"winnow/pipeline/vec"
@@ -192,7 +194,12 @@ func TestWithin(t *testing.T) {
 	rows := random(n, dim, 9)
 	q := queries(rows, dim, 3, 8, 100, 499)
 	got := map[[2]int32]float32{}
-	err := Within(t.Context(), q, source(rows, dim), 0.9, func(query int, row int32, c float32) { got[[2]int32{q.Rows[query], row}] = c })
+	var mu sync.Mutex
+	err := Within(t.Context(), q, source(rows, dim), 0.9, func() {}, func(int, int32) bool { return false }, func(query int, row int32, c float32) {
+		mu.Lock()
+		defer mu.Unlock()
+		got[[2]int32{q.Rows[query], row}] = c
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,13 +261,74 @@ func TestLead(t *testing.T) {
 		rows = append(rows, float32(math.Cos(degrees*math.Pi/180)), float32(math.Sin(degrees*math.Pi/180)))
 	}
 	least := float32(math.Cos(11 * math.Pi / 180))
-	of, cosines := Lead(rows, 2, least)
+	l := NewLeaders(2, least, nil)
+	of, cosines := l.Add(rows[:4])
+	of2, cosines2 := l.Add(rows[4:])
+	of, cosines = append(of, of2...), append(cosines, cosines2...)
 	if want := []int32{0, 0, 2, 2, 4}; !slices.Equal(of, want) {
 		t.Errorf("of %v, want %v", of, want)
 	}
 	for i, k := range of {
 		if c := plainCosine(rows[2*i:2*i+2], rows[2*k:2*k+2]); math.Abs(c-float64(cosines[i])) > 1e-6 || cosines[i] < least {
 			t.Errorf("row %d: cosine %v, want %v", i, cosines[i], c)
+		}
+	}
+	also := NewLeaders(2, least, func(a, b int) bool { return a == 4 && b == 0 })
+	if of, _ := also.Add(rows); of[4] != 0 {
+		t.Errorf("the last row is of %d", of[4])
+	}
+}
+
+func TestLeadManyRows(t *testing.T) {
+	const n, dim = 900, 6
+	rows := random(n, dim, 11)
+	of, _ := NewLeaders(dim, 0.95, nil).Add(rows)
+	var kept []int
+	for i := range n {
+		want := i
+		for _, k := range kept {
+			if plainCosine(rows[i*dim:(i+1)*dim], rows[k*dim:(k+1)*dim]) >= 0.95 {
+				want = k
+				break
+			}
+		}
+		if want == i {
+			kept = append(kept, i)
+		}
+		if int(of[i]) != want {
+			t.Fatalf("row %d is of %d, want %d", i, of[i], want)
+		}
+	}
+	if len(kept) < 100 || len(kept) == n {
+		t.Errorf("%d rows stay: no test", len(kept))
+	}
+}
+
+func TestAlike(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	hashes := make([]uint64, 2000)
+	for i := range hashes {
+		if hashes[i] = r.Uint64(); i > 0 && i%2 == 0 {
+			hashes[i] = hashes[r.IntN(i)]
+			for range r.IntN(9) {
+				hashes[i] ^= 1 << r.IntN(64)
+			}
+		}
+	}
+	for _, most := range []int{0, 3, 6, 15} {
+		got, want := NewUnion(len(hashes)), NewUnion(len(hashes))
+		if err := Alike(t.Context(), all(len(hashes)), hashes, most, func(a, b int32) { got.Join(a, b) }); err != nil {
+			t.Fatal(err)
+		}
+		for i, a := range hashes {
+			for j, b := range hashes[:i] {
+				if bits.OnesCount64(a^b) <= most {
+					want.Join(int32(i), int32(j))
+				}
+			}
+		}
+		if !slices.EqualFunc(got.Groups(), want.Groups(), slices.Equal[[]int32]) {
+			t.Errorf("%d bits: other groups", most)
 		}
 	}
 }

@@ -268,30 +268,34 @@ func Merge(a, b []Neighbor, k int) []Neighbor {
 	return out
 }
 
-// Within calls fn with every pair of a query and another row whose cosine is at
-// least least, in the order of rows within a query, by one query's goroutine at a
-// time; fn may be called for different queries at once. It reads src once.
-func Within(ctx context.Context, q *Queries, src Source, least float32, fn func(query int, row int32, cosine float32)) error {
-	room := float32(1e-5 + 1.2e-7*float64(q.Dim)) // of single precision
+// Within calls fn with the pairs of a query and another row whose cosine is at least
+// least, but for those that skip says need not be looked at. It reads src once; fn and
+// skip may be called for different queries at the same time, though never during
+// between, which is called once before each block of src.
+func Within(ctx context.Context, q *Queries, src Source, least float32, between func(), skip func(query int, row int32) bool, fn func(query int, row int32, cosine float32)) error {
+	room := slack(q.Dim)
 	var current []float32
-	var first0 int
-	counted := func(ctx context.Context, yield func(int, []float32) error) error {
+	first0 := 0
+	kept := func(ctx context.Context, yield func(int, []float32) error) error {
 		return src(ctx, func(first int, rows []float32) error {
+			between()
 			current, first0 = rows, first
 			return yield(first, rows)
 		})
 	}
-	return products(ctx, q, counted, func(lo, n, first int, scores []float32, rows int) {
+	return products(ctx, q, kept, func(lo, n, first int, scores []float32, rows int) {
 		for i := range n {
 			at := lo + i
 			for j, s := range scores[i*rows : (i+1)*rows] {
 				if s < least-room {
 					continue
 				}
-				if row := first + j; int32(row) != q.Rows[at] {
-					if c := Cosine(q.at(at), current[(row-first0)*q.Dim:][:q.Dim]); c >= least {
-						fn(at, int32(row), c)
-					}
+				row := int32(first + j)
+				if row == q.Rows[at] || skip(at, row) {
+					continue
+				}
+				if c := Cosine(q.at(at), current[(int(row)-first0)*q.Dim:][:q.Dim]); c >= least {
+					fn(at, row, c)
 				}
 			}
 		}
