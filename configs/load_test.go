@@ -267,7 +267,7 @@ func TestOneFunctionMistake(t *testing.T) {
 		{"twice", "{uri: ./ref.jpg}", "{asset: fruit-0012}", `8:7: asset "fruit-0012" is twice among the positive anchors; keep one, with a weight if it counts more`},
 		{"weight 0", "weight: 2", "weight: 0", `7:15: weight is 0; write a number above 0`},
 		{"weight NaN", "weight: 2", "weight: .nan", `7:15: weight is .nan; write a finite number`},
-		{"weight beyond float32", "weight: 2", "weight: 1e300", `7:15: weight is 1e+300; write a number above 0`},
+		{"weight beyond float32", "weight: 2", "weight: 1e300", `7:15: weight is 1e+300; write a number above 0, at most 3.4e38`},
 		{"weight beyond float64", "weight: 2", "weight: 1e999", `7:15: weight is 1e999; write a finite number`},
 		{"combine", "combine: lda", "combine: average", `10:10: combine is "average"; write lda, mean, max, sum or classifier`},
 		{"embedding", "embedding: image", "embedding: imge", `2:12: the config has no embedding "imge"; did you mean image?`},

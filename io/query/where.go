@@ -98,7 +98,8 @@ func (db *DB) parseWhere(ctx context.Context, before, expr, after string) (any, 
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
 	if err := dec.Decode(&s); err != nil {
-		return nil, fmt.Errorf("parse the expression: %w", err)
+		// DuckDB writes a number that is too large for it as Infinity, which is no JSON.
+		return nil, &ExprError{What: "it holds a number beyond 1.8e308", Fix: "write a smaller one"}
 	}
 	more := &ExprError{What: "this is more than one expression", Fix: "write one condition, joined by AND and OR"}
 	if s.Error {

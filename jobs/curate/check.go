@@ -68,11 +68,12 @@ func (r *rows) check(ctx context.Context, batches []chosenBatch) error {
 	var faults pipeline.UsageError
 	c := r.w.Config
 	for _, b := range batches {
+		before := len(faults.Problems)
 		for _, e := range expressions(b) {
 			err := r.db.BindWhere(ctx, "rows", e.before+e.sql+e.after)
 			var fault *query.ExprError
 			if err == nil && e.before == "" {
-				fault, err = r.divides(ctx, b, e)
+				fault, err = r.divides(ctx, b, e, query.Parens(e.sql)+" IS NOT FALSE")
 			}
 			if err != nil && !errors.As(err, &fault) {
 				return err
@@ -80,6 +81,13 @@ func (r *rows) check(ctx context.Context, batches []chosenBatch) error {
 			if fault != nil {
 				faults.Problems = append(faults.Problems, r.problem(b, e, fault))
 			}
+		}
+		if len(faults.Problems) == before {
+			list, err := r.valuesDivide(ctx, b)
+			if err != nil {
+				return err
+			}
+			faults.Problems = append(faults.Problems, list...)
 		}
 		for i, x := range b.Exclude {
 			if x.Batch == "" {
@@ -106,15 +114,39 @@ func (r *rows) check(ctx context.Context, batches []chosenBatch) error {
 	return nil
 }
 
-// divides finds a condition that divides by zero on rows that it does not refuse
-// anyway: what DuckDB makes of it, infinity or nothing at all, nobody means.
-func (r *rows) divides(ctx context.Context, b chosenBatch, e expression) (*query.ExprError, error) {
+// valuesDivide finds the values of a batch, such as weights, that divide by zero on
+// rows that are chosen from, unless the value stays a number there.
+func (r *rows) valuesDivide(ctx context.Context, b chosenBatch) (list []pipeline.Problem, err error) {
+	from := "true"
+	for _, f := range r.filters(b) {
+		from += " AND " + f.sql
+	}
+	for _, e := range expressions(b) {
+		if e.before == "" {
+			continue
+		}
+		v := query.Parens(e.sql)
+		fault, err := r.divides(ctx, b, e, from+" AND ("+v+" IS NULL OR CAST("+v+" AS VARCHAR) IN ('inf', '-inf', 'nan'))")
+		if err != nil {
+			return nil, err
+		}
+		if fault != nil {
+			fault.Column += len(e.before) // as problem takes it
+			list = append(list, r.problem(b, e, fault))
+		}
+	}
+	return list, nil
+}
+
+// divides finds SQL that divides by zero on rows where it counts: what DuckDB makes
+// of it, infinity or nothing at all, nobody means.
+func (r *rows) divides(ctx context.Context, b chosenBatch, e expression, counts string) (*query.ExprError, error) {
 	list, err := r.db.Divisors(ctx, e.sql)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range list {
-		where := fmt.Sprintf("(%s) = 0 AND %s IS NOT FALSE", d.SQL, query.Parens(e.sql))
+		where := fmt.Sprintf("(%s) = 0 AND %s", d.SQL, counts)
 		n, err := r.db.Int(ctx, "SELECT count(*) FROM rows WHERE "+where)
 		if err != nil {
 			return nil, r.failed(b, err)
@@ -126,8 +158,15 @@ func (r *rows) divides(ctx context.Context, b chosenBatch, e expression) (*query
 		if err != nil {
 			return nil, err
 		}
-		return &query.ExprError{Line: d.Line, Column: d.Column, What: fmt.Sprintf("a division by zero: %s is 0 on %d rows (such as %s)", d.SQL, n, strings.Join(ids, ", ")),
-			Fix: fmt.Sprintf("divide by nullif(%s, 0), or add AND %s <> 0", d.SQL, d.SQL)}, nil
+		fix := fmt.Sprintf("divide by nullif(%s, 0)", d.SQL)
+		if e.before == "" {
+			fix += fmt.Sprintf(", or add AND %s <> 0", d.SQL)
+		}
+		what := fmt.Sprintf("%s is 0 on %d rows (such as %s)", d.SQL, n, strings.Join(ids, ", "))
+		if strings.Trim(d.SQL, "0.()") == "" {
+			what, fix = "the divisor is the number 0", "correct it"
+		}
+		return &query.ExprError{Line: d.Line, Column: d.Column, What: "a division by zero: " + what, Fix: fix}, nil
 	}
 	return nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"winnow/io/manifest"
 	"winnow/io/query"
@@ -64,7 +65,12 @@ func (s *idSet) load(ctx context.Context, db *query.DB, r *manifest.Reader, addr
 		return err
 	}
 	err := db.Append(ctx, s.table, func(add func(...any) error) error {
-		return r.ReadIDs(ctx, address, func(id string) error { return add(id) })
+		return r.ReadIDs(ctx, address, func(id string) error {
+			if !utf8.ValidString(id) {
+				return fmt.Errorf("ids %s: it is no text in UTF-8", address)
+			}
+			return add(id)
+		})
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type Report struct {
 	Automatic   []Automatic           `json:"automatic_slices"`
 	Mislabels   []Mislabel            `json:"mislabels,omitempty"`
 	Functions   []Suggestion          `json:"functions,omitempty"`
+	Removed     []string              `json:"removed,omitempty"`     // files of suggestions that are stale
 	BatchWhere  string                `json:"batch_where,omitempty"` // a ready where: line
 	Batches     []Batch               `json:"batches,omitempty"`
 	Compared    *Comparison           `json:"comparison,omitempty"`

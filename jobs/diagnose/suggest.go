@@ -1,21 +1,15 @@
 package diagnose
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 
-	"winnow/configs"
 	"winnow/pipeline"
 	"winnow/pipeline/diagnose"
 	"winnow/pipeline/function"
@@ -44,7 +38,7 @@ type Suggestion struct {
 	Mistakes int      `json:"mistakes"` // in the group
 	Positive int      `json:"positive"` // anchors
 	Negative int      `json:"negative"`
-	Kept     bool     `json:"kept,omitempty"` // a file of that name was there that winnow did not write
+	Kept     bool     `json:"kept,omitempty"` // a file of that name was there that somebody changed or wrote
 
 	text string
 	def  *function.Definition
@@ -94,7 +88,7 @@ func (d *diagnosis) suggest(ctx context.Context, s *subject, v *embedding) error
 			}
 		}
 	}
-	return d.save()
+	return d.save(s.model)
 }
 
 // rightAssets lists, by class, the assets whose labels and guesses all are right,
@@ -275,53 +269,6 @@ func unique(name string, taken map[string]bool) string {
 	return out
 }
 
-// header begins the files that diagnose writes and may write anew.
-const header = "# Suggested by winnow diagnose; edit it, and this line, to keep it.\n"
-
-// save writes the functions, and checks them as lint does.
-func (d *diagnosis) save() error {
-	r := d.report
-	if len(r.Functions) == 0 {
-		return nil
-	}
-	dir := d.Out
-	if !filepath.IsAbs(dir) {
-		base, err := filepath.Abs(d.w.App.Globals.Config)
-		if err != nil {
-			return err
-		}
-		dir = filepath.Join(filepath.Dir(base), dir)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("folder for suggested functions: %w; name another with --out", err)
-	}
-	r.Folder = dir
-	d.batches()
-	var matches []string
-	for i := range r.Functions {
-		f := &r.Functions[i]
-		if err := f.encode(); err != nil {
-			return err
-		}
-		f.File = filepath.Join(dir, f.Name+".yaml")
-		old, err := os.ReadFile(f.File)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if f.Kept = err == nil && !bytes.HasPrefix(old, []byte(header)); f.Kept {
-			d.warn("%s is kept: it is not as winnow diagnose writes it", f.File)
-		} else if err := os.WriteFile(f.File, []byte(f.text), 0o644); err != nil {
-			return err
-		}
-		if _, err := configs.LoadFunctions(dir, []string{f.File}, d.w.App.Getenv); err != nil {
-			return err
-		}
-		matches = append(matches, f.Name+"_match")
-	}
-	r.BatchWhere = strings.Join(matches, " OR ")
-	return nil
-}
-
 // Batch is a suggested batch: the functions of one class and kind.
 type Batch struct {
 	Name  string `json:"name"`
@@ -369,6 +316,6 @@ func (s *Suggestion) encode() error {
 		what = fmt.Sprintf("%d rows that the model took for %q and that are: %s", s.Mistakes, s.Class, against)
 	}
 	// A class is a user's text: it stays one line of a comment.
-	s.text = header + "# " + strings.Join(strings.Fields(what), " ") + "\n" + string(body)
+	s.text = "# " + strings.Join(strings.Fields(what), " ") + "\n" + string(body)
 	return nil
 }

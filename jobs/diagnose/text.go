@@ -148,6 +148,12 @@ func (r *Report) printComparison(out io.Writer) {
 }
 
 func (r *Report) printFunctions(out io.Writer) {
+	for i, f := range r.Removed {
+		if i == 0 {
+			fmt.Fprintf(out, "\n  removed, as there are no such mistakes any more:\n")
+		}
+		fmt.Fprintf(out, "    %s\n", f)
+	}
 	if len(r.Functions) == 0 {
 		return
 	}

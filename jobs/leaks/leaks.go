@@ -108,6 +108,9 @@ func (c *Cmd) find(ctx context.Context, w *workspace.Workspace) (*Result, error)
 		return nil, err
 	}
 	if err := db.BindWhere(ctx, "leak_rows", "("+c.Split+") IS NULL"); err != nil {
+		if c.Split == "metadata.split" {
+			return nil, pipeline.Usagef("the assets have no metadata.split; say with --split what tells the split, as in --split metadata.part")
+		}
 		return nil, fmt.Errorf("--split: %w", err)
 	}
 	r := &Result{Embedding: l.Embedding.Name, Of: c.Of, From: c.From, Leaks: []Leak{}}

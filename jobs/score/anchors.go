@@ -106,20 +106,20 @@ func all(f *configs.Function) []function.Anchor {
 
 // Resolve returns the anchors of one function; with vectors when asked.
 func (a *Anchors) Resolve(ctx context.Context, f *configs.Function, vectors bool) (pos, neg []function.Vector, err error) {
-	if pos, err = a.list(ctx, f, f.Anchors.Positive, vectors); err != nil {
+	if pos, err = a.list(ctx, f, "$.anchors.positive", f.Anchors.Positive, vectors); err != nil {
 		return nil, nil, err
 	}
-	neg, err = a.list(ctx, f, f.Anchors.Negative, vectors)
+	neg, err = a.list(ctx, f, "$.anchors.negative", f.Anchors.Negative, vectors)
 	return pos, neg, err
 }
 
-func (a *Anchors) list(ctx context.Context, f *configs.Function, anchors []function.Anchor, vectors bool) ([]function.Vector, error) {
+func (a *Anchors) list(ctx context.Context, f *configs.Function, path string, anchors []function.Anchor, vectors bool) ([]function.Vector, error) {
 	var out []function.Vector
-	for _, x := range anchors {
+	for i, x := range anchors {
 		vs, err := a.one(ctx, f, x, vectors)
 		if err != nil {
 			if errors.Is(err, os.ErrNotExist) {
-				return nil, &pipeline.UsageError{Problems: []pipeline.Problem{{File: f.File, What: fmt.Sprintf("function %s: anchor %s: %v", f.Name, x, err), Fix: "paths begin at the folder of the function's file"}}}
+				return nil, &pipeline.UsageError{Problems: []pipeline.Problem{f.Problem(fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("function %s: anchor %s: %v", f.Name, x, err), "paths begin at the folder of the function's file")}}
 			}
 			return nil, fmt.Errorf("%s: function %s, anchor %s: %w", f.File, f.Name, x, err)
 		}

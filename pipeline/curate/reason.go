@@ -46,7 +46,7 @@ func (s *selection) why(k int, p Pick, parts string) string {
 	case s.lone.Random != nil:
 		return " at random"
 	case s.lone.Balance != nil:
-		return " for the balance of " + parts
+		return " for the balance of " + strings.TrimPrefix(parts, "balance of ")
 	case s.lone.Diversity == nil:
 		return " by " + parts
 	case p.Distance >= 2 && s.spaces[0].closest[k] < 0:

@@ -162,7 +162,7 @@ func (d *Definition) Validate() []Fault {
 				continue
 			}
 			if a.Weight != 0 && !validWeight(a.Weight) {
-				add(path+".weight", "write a number above 0", "weight is %v", a.Weight)
+				add(path+".weight", "write a number above 0, at most 3.4e38", "weight is %v", a.Weight)
 			}
 			switch before := seen[a.String()]; before {
 			case "":
@@ -176,6 +176,10 @@ func (d *Definition) Validate() []Fault {
 	}
 	if what, fix := d.Threshold.check(); what != "" {
 		add("$.threshold", fix, "%s", what)
+	} else if t := d.Threshold; t.Is(RuleNumber) {
+		if lo, hi := d.How().bounds(); t.Value < lo || t.Value > hi {
+			add("$.threshold", fmt.Sprintf("write a number from %v to %v", lo, hi), "threshold is %v, and scores of %s lie between %v and %v", t.Value, d.How(), lo, hi)
+		}
 	}
 	return fs
 }
@@ -187,6 +191,18 @@ func (a Anchor) set() (n int) {
 		}
 	}
 	return n
+}
+
+// bounds is the range of a combination's scores: cosines for mean and max, shares
+// for classifier, no limit for the others.
+func (c Combine) bounds() (lo, hi float64) {
+	switch c {
+	case Mean, Max:
+		return -1, 1
+	case Classifier:
+		return 0, 1
+	}
+	return math.Inf(-1), math.Inf(1)
 }
 
 func (c Combine) known() bool {

@@ -53,7 +53,7 @@ func (t Threshold) String() string {
 	case RuleNumber:
 		return fmt.Sprint(t.Value)
 	}
-	s := fmt.Sprintf("%s %v", t.Rule, t.Value)
+	s := fmt.Sprintf("%s %s", t.Rule, strconv.FormatFloat(t.Value, 'f', -1, 64))
 	if t.Label != "" {
 		s += " of label " + t.Label
 	}
