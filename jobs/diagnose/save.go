@@ -25,7 +25,7 @@ var marked = regexp.MustCompile(`^# Suggested by winnow diagnose[^\n]*\[([0-9a-f
 // suggestions of before.
 func (d *diagnosis) question(model string) string {
 	h := task.NewHash()
-	for _, s := range append([]string{model, d.Where, fmt.Sprint(d.All, d.IgnoreCase)}, d.Class...) {
+	for _, s := range append([]string{model, d.Where, fmt.Sprint(d.All, d.IgnoreCase, d.MinSupport, d.IoU)}, d.Class...) {
 		h.Add(s)
 	}
 	return h.Sum()[:12]
