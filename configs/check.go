@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"winnow/pipeline"
@@ -129,6 +130,7 @@ func (k *checker) functions(env func(string) (string, bool)) {
 		}
 	}
 	k.problems = append(k.problems, twins(k.c.Definitions)...)
+	k.problems = append(k.problems, derive(k.c.Definitions, nil, k.partial)...)
 	for _, fn := range k.c.Definitions {
 		k.function(fn)
 	}
@@ -138,12 +140,19 @@ func (k *checker) function(fn *Function) {
 	bad := func(path, fix, format string, args ...any) {
 		k.problems = append(k.problems, fn.Problem(path, fmt.Sprintf(format, args...), fix))
 	}
-	if fn.Embedding != "" {
-		if e, ok := k.c.Embedding(fn.Embedding); !ok {
-			bad("$.embedding", meant(fn.Embedding, k.embeddings(), "the config has no embeddings"), "the config has no embedding %q", fn.Embedding)
-		} else if e.Vectors != nil {
+	for _, name := range fn.Spaces() {
+		path := "$.embedding"
+		if len(fn.CombineOver) > 0 {
+			path = "$.combine_over." + name
+		}
+		e, ok := k.c.Embedding(name)
+		switch {
+		case !ok:
+			bad(path, meant(name, k.embeddings(), "the config has no embeddings"), "the config has no embedding %q", name)
+		case len(fn.CombineOver) > 0: // its anchors need a place in one of them: see CheckModels
+		case e.Vectors != nil:
 			k.noModel(fn, e)
-		} else if e.Of != "" && e.Of != "image" {
+		case e.Of != "" && e.Of != "image":
 			k.uris(fn, e)
 		}
 	}
@@ -254,6 +263,10 @@ func CheckModels(look func(model string) (Model, error)) Check {
 			}
 		}
 		for _, f := range c.Definitions {
+			if len(f.CombineOver) > 0 {
+				problems = append(problems, homeless(c, f, texts)...)
+				continue
+			}
 			if able, known := texts[f.Embedding]; able || !known {
 				continue
 			}
@@ -266,4 +279,34 @@ func CheckModels(look func(model string) (Model, error)) Check {
 		}
 		return problems
 	}
+}
+
+// homeless reports anchors of a function over several embeddings that none of them
+// takes, and embeddings that take no positive anchor. texts tells the embeddings
+// that take texts.
+func homeless(c *Config, f *Function, texts map[string]bool) (problems []pipeline.Problem) {
+	takes := func(a function.Anchor, name string) bool {
+		e, ok := c.Embedding(name)
+		switch {
+		case !ok || a.Asset != "" || a.Vector != "": // told elsewhere, or later
+			return true
+		case e.Vectors != nil:
+			return false
+		case a.Text != "":
+			able, known := texts[name]
+			return able || !known
+		}
+		return e.Of == "image" || e.Of == ""
+	}
+	eachAnchor(f, func(path string, a function.Anchor) {
+		if !slices.ContainsFunc(f.Spaces(), func(e string) bool { return takes(a, e) }) {
+			problems = append(problems, f.Problem(path, fmt.Sprintf("no embedding of %s takes the anchor %s", f.Space(), a), "write an asset, or add an embedding to combine_over that embeds such anchors"))
+		}
+	})
+	for _, e := range f.Spaces() {
+		if !slices.ContainsFunc(f.Anchors.Positive, func(a function.Anchor) bool { return takes(a, e) }) && len(f.Anchors.Positive) > 0 {
+			problems = append(problems, f.Problem("$.combine_over."+e, fmt.Sprintf("function %s: no positive anchor has a place in the embedding %s", f.Name, e), "name an anchor that it can embed, or an asset; or leave it out of combine_over"))
+		}
+	}
+	return problems
 }

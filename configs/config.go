@@ -219,7 +219,8 @@ type Function struct {
 	*function.Definition
 	File string `json:"file"` // absolute path; relative anchors resolve against its folder
 
-	marks marks
+	marks     marks
+	inherited map[string]origin // paths of anchors that `like:` brought
 }
 
 // columns gives the texts of a struct by their keys, without the empty ones.

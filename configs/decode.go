@@ -114,6 +114,9 @@ func (d *decoder) value(n ast.Node, s *jsonschema.Schema, v reflect.Value, path 
 	case *function.Threshold:
 		*p = d.threshold(n, path)
 		return
+	case *function.Over:
+		*p = d.over(n, path)
+		return
 	case encoding.TextUnmarshaler:
 		if text, ok := d.text(n, path); ok {
 			if err := p.UnmarshalText([]byte(text)); err != nil {
@@ -239,14 +242,19 @@ func (d *decoder) mapping(n ast.Node, s *jsonschema.Schema, v reflect.Value, pat
 	}
 	for _, name := range s.Required {
 		if !seen[name] {
-			what := name + " is missing"
-			if path != "$" {
-				what = label(path) + " lacks " + name
-			}
-			d.problem(child(path, name), d.marks[path], what, hint(s, name))
+			d.missing(s, path, name)
 		}
 	}
 	d.defaults(s, v, func(name string) bool { return seen[name] })
+}
+
+// missing notes that the mapping at path lacks a key.
+func (d *decoder) missing(s *jsonschema.Schema, path, name string) {
+	what := name + " is missing"
+	if path != "$" {
+		what = label(path) + " lacks " + name
+	}
+	d.problem(child(path, name), d.marks[path], what, hint(s, name))
 }
 
 func (d *decoder) unknown(e entry, s *jsonschema.Schema, path string) {

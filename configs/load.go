@@ -105,8 +105,9 @@ func decodeConfig(file, dir string, data []byte, env func(string) (string, bool)
 }
 
 // LoadFunctions reads function files by themselves, without a config: paths and
-// globs relative to dir. It checks all that the files alone can tell.
-func LoadFunctions(dir string, globs []string, env func(string) (string, bool)) ([]*Function, error) {
+// globs relative to dir. It checks all that the files alone can tell. bases are
+// other functions that they may be like.
+func LoadFunctions(dir string, globs []string, env func(string) (string, bool), bases ...*Function) ([]*Function, error) {
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
@@ -127,6 +128,7 @@ func LoadFunctions(dir string, globs []string, env func(string) (string, bool)) 
 		}
 	}
 	problems = append(problems, twins(all)...)
+	problems = append(problems, derive(all, bases, len(problems) > 0)...)
 	if len(problems) > 0 {
 		sortProblems(problems, "")
 		return nil, &pipeline.UsageError{Problems: problems}
@@ -186,9 +188,11 @@ func readFunction(file string, env func(string) (string, bool)) (*Function, []pi
 }
 
 // ParseFunction reads a function from what a file holds, or is to hold: file is an
-// absolute path, which errors name and relative anchors begin at.
-func ParseFunction(file string, data []byte, env func(string) (string, bool)) (*Function, error) {
+// absolute path, which errors name and relative anchors begin at. bases are other
+// functions that it may be like.
+func ParseFunction(file string, data []byte, env func(string) (string, bool), bases ...*Function) (*Function, error) {
 	fn, problems := decodeFunction(file, data, env)
+	problems = append(problems, derive([]*Function{fn}, bases, false)...)
 	if len(problems) > 0 {
 		return nil, &pipeline.UsageError{Problems: problems}
 	}
@@ -201,6 +205,16 @@ func decodeFunction(file string, data []byte, env func(string) (string, bool)) (
 	fn.marks = d.marks
 	if len(d.marks) <= 1 {
 		return fn, d.problems
+	}
+	if s := functionSchema(); !fn.said("$.like") {
+		if !fn.said("$.embedding") && !fn.said("$.combine_over") {
+			d.missing(s, "$", "embedding")
+		}
+		if !fn.said("$.anchors") {
+			d.missing(s, "$", "anchors")
+		} else if !fn.said("$.anchors.positive") {
+			d.missing(prop(s, "anchors"), "$.anchors", "positive")
+		}
 	}
 	// The decoder has reported what is absent or of the wrong kind; Validate sees
 	// the same as empty.
@@ -258,6 +272,7 @@ func (c *Config) ProblemWithin(path string, line, column int, what, fix string) 
 // Problem is a finding about the value at path, such as "$.anchors.positive[2]",
 // in the function's file.
 func (f *Function) Problem(path, what, fix string) pipeline.Problem {
+	f, path = f.placed(path)
 	return f.marks.problem(shorten(f.File), path, what, fix)
 }
 

@@ -283,7 +283,7 @@ func TestOneFunctionMistake(t *testing.T) {
 		{"top of a fraction", "{percentile: 99.5}", "{top: 1.5}", `11:18: top is 1.5; write a whole number`},
 		{"threshold list", "{percentile: 99.5}", "[1]", `11:12: threshold is a list; write auto, a number, {percentile: 99.5}, {top: 500} or {precision: 0.9}`},
 		{"empty file", goodFunction, "# nothing\n", `1:1: the file is empty; see winnow init for a file to begin with`},
-		{"a list", goodFunction, "- 1\n", `1:1: the file is a list; write a mapping with the keys name, embedding, anchors, combine, threshold`},
+		{"a list", goodFunction, "- 1\n", `1:1: the file is a list; write a mapping with the keys name, embedding, combine_over, like, anchors, combine, threshold`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

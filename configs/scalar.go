@@ -83,6 +83,27 @@ func (d *decoder) untag(n ast.Node) ast.Node {
 	return n
 }
 
+// over reads embeddings with their weights.
+func (d *decoder) over(n ast.Node, path string) function.Over {
+	list, ok := d.entries(n, path, 0)
+	if !ok {
+		d.wrongKind(n, path, "embeddings with their weights: {image: 0.7, text: 0.3}")
+		return nil
+	}
+	out := function.Over{}
+	for _, e := range list {
+		var w float64
+		p := child(path, e.key)
+		d.marks[p] = e.at
+		before := len(d.problems)
+		d.number(e.value, overSchema().AdditionalProperties, reflect.ValueOf(&w).Elem(), p)
+		if out[e.key] = w; len(d.problems) > before {
+			out[e.key] = 1 // told
+		}
+	}
+	return out
+}
+
 // threshold reads auto, a number, or a mapping of one rule.
 func (d *decoder) threshold(n ast.Node, path string) function.Threshold {
 	switch node := d.untag(n).(type) {

@@ -45,13 +45,21 @@ var functionSchema = sync.OnceValue(func() *jsonschema.Schema {
 	s := reflectSchema(&function.Definition{}, mapType)
 	s.Title = "winnow function"
 	s.Description = "A saved similarity search. Its name becomes three columns of where: NAME (the score), NAME_match and NAME_pct."
-	s.Required = []string{"name", "embedding", "anchors"}
+	s.Required = []string{"name"}
+	positive := jsonschema.NewProperties()
+	positive.Set("anchors", &jsonschema.Schema{Required: []string{"positive"}})
+	s.AnyOf = []*jsonschema.Schema{
+		{Required: []string{"embedding", "anchors"}, Properties: positive},
+		{Required: []string{"combine_over", "anchors"}, Properties: positive},
+		{Required: []string{"like"}},
+	}
+	s.Not = &jsonschema.Schema{Required: []string{"embedding", "combine_over"}}
+	prop(s, "like").MinLength = ptr(uint64(1))
 	prop(s, "name").Pattern = namePattern
 	prop(s, "name").MaxLength = ptr(uint64(function.MaxName))
 	prop(s, "embedding").MinLength = ptr(uint64(1))
 	prop(s, "combine").Default = string(function.LDA)
 	anchors := prop(s, "anchors")
-	anchors.Required = []string{"positive"}
 	prop(anchors, "positive").MinItems = ptr(uint64(1))
 	for _, list := range []string{"positive", "negative"} {
 		item := prop(anchors, list).Items
@@ -84,6 +92,8 @@ func prop(s *jsonschema.Schema, name string) *jsonschema.Schema {
 // mapType describes the types of pipeline/function, which know nothing of schemas.
 func mapType(t reflect.Type) *jsonschema.Schema {
 	switch t {
+	case reflect.TypeFor[function.Over]():
+		return overSchema()
 	case reflect.TypeFor[function.Combine]():
 		s := &jsonschema.Schema{Type: "string"}
 		for _, c := range function.Combines {
@@ -98,6 +108,13 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 		}}
 	}
 	return nil
+}
+
+func overSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "object", MinProperties: ptr(uint64(2)), Examples: []any{map[string]any{"image": 0.7, "text": 0.3}},
+		AdditionalProperties: &jsonschema.Schema{Type: "number", ExclusiveMinimum: "0"},
+	}
 }
 
 // thresholdRule is the long form of a threshold: exactly one of its fields is set.
@@ -170,18 +187,20 @@ var thresholdSchema = sync.OnceValue(func() *jsonschema.Schema {
 
 // descriptions of the fields of pipeline/function's types.
 var descriptions = map[string]string{
-	"Definition.Name":      "The column in where:. Letters, digits and _, a letter first.",
-	"Definition.Embedding": "The embedding of the config that it searches.",
-	"Definition.Anchors":   "The examples.",
-	"Definition.Combine":   "How the anchors make one score. lda: linear discriminant against the corpus. mean, max, sum: cosine similarities. classifier: logistic regression against the negatives and the corpus.",
-	"Definition.Threshold": "Which scores are a match.",
-	"Anchors.Positive":     "What to find.",
-	"Anchors.Negative":     "What not to find.",
-	"Anchor.Asset":         "An asset_id of the workspace.",
-	"Anchor.Text":          "A text, embedded by the embedding's model.",
-	"Anchor.URI":           "An image that is no asset, absolute or relative to this file.",
-	"Anchor.Vector":        "A .npy file of one or more vectors, absolute or relative to this file.",
-	"Anchor.Weight":        "How much it counts.",
+	"Definition.Name":        "The column in where:. Letters, digits and _, a letter first.",
+	"Definition.Embedding":   "The embedding of the config that it searches.",
+	"Definition.CombineOver": "Instead of embedding: several of the config's, with their weights. A score is the weighted mean of the function's scores in each; a row that lacks one of the vectors has none.",
+	"Definition.Like":        "A function that this one builds on: what is not said here is that one's, and its anchors count beside those named here.",
+	"Definition.Anchors":     "The examples.",
+	"Definition.Combine":     "How the anchors make one score. lda: linear discriminant against the corpus. mean, max, sum: cosine similarities. classifier: logistic regression against the negatives and the corpus.",
+	"Definition.Threshold":   "Which scores are a match.",
+	"Anchors.Positive":       "What to find.",
+	"Anchors.Negative":       "What not to find.",
+	"Anchor.Asset":           "An asset_id of the workspace.",
+	"Anchor.Text":            "A text, embedded by the embedding's model.",
+	"Anchor.URI":             "An image that is no asset, absolute or relative to this file.",
+	"Anchor.Vector":          "A .npy file of one or more vectors, absolute or relative to this file.",
+	"Anchor.Weight":          "How much it counts.",
 }
 
 func describe(t reflect.Type, field string) string {

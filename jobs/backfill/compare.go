@@ -11,16 +11,12 @@ import (
 	"winnow/pipeline"
 )
 
-// compare scores all rows of both spaces with all functions over the embedding.
+// compare scores all rows of both spaces with all functions over the embedding; of
+// a function over several, its part there.
 // Nothing is written, except with keep the fits of the new space, which the next
 // score stage uses.
 func compare(ctx context.Context, w *workspace.Workspace, p pair, m *Move, keep bool) error {
-	var fns []*configs.Function
-	for _, f := range w.Config.Definitions {
-		if f.Embedding == m.Embedding {
-			fns = append(fns, f)
-		}
-	}
+	fns := configs.Within(w.Config.Definitions, m.Embedding)
 	m.Compared = true
 	if len(fns) == 0 {
 		return nil

@@ -150,7 +150,7 @@ func Run(ctx context.Context, w *workspace.Workspace, o Options) (*Result, error
 	}
 	res := &Result{}
 	for _, f := range r.functions {
-		out := Function{f.Name, f.Embedding, string(f.How()), f.Definition.Threshold.String(), f.Finite(), f.Rows, f.Matches, f.Labels}
+		out := Function{f.Name, f.Space(), string(f.How()), f.Definition.Threshold.String(), f.Finite(), f.Rows, f.Matches, f.Labels}
 		res.Functions = append(res.Functions, out)
 	}
 	counter := w.App.Progress.Start("curate", "batches", int64(len(batches)))

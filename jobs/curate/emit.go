@@ -178,7 +178,7 @@ func plain(raw json.RawMessage) (any, error) {
 func (r *rows) anchors(ctx context.Context, out []*manifest.BatchRow) error {
 	var fns []*configs.Function
 	for _, f := range r.functions {
-		fns = append(fns, f.Function)
+		fns = append(fns, f.Parts()...)
 	}
 	if err := r.known.Check(ctx, fns); err != nil {
 		return err
@@ -193,11 +193,12 @@ func (r *rows) anchors(ctx context.Context, out []*manifest.BatchRow) error {
 		if len(ids) == 0 {
 			continue
 		}
-		pos, _, err := r.known.Resolve(ctx, f.Function, true)
+		in := f.Function.Part(heaviest(f.Function))
+		pos, _, err := r.known.Resolve(ctx, in, true)
 		if err != nil {
 			return err
 		}
-		l := r.live[f.Embedding]
+		l := r.live[in.Embedding]
 		found, err := l.Vectors(ctx, ids)
 		if err != nil {
 			return err
@@ -223,6 +224,18 @@ func (r *rows) anchors(ctx context.Context, out []*manifest.BatchRow) error {
 		}
 	}
 	return nil
+}
+
+// heaviest is the embedding in which a function's nearest anchor is looked for: the
+// one with the largest share.
+func heaviest(f *configs.Function) string {
+	best := ""
+	for _, e := range f.Spaces() {
+		if best == "" || f.CombineOver[e] > f.CombineOver[best] {
+			best = e
+		}
+	}
+	return best
 }
 
 func chunks[T any](s []T, n int) iter.Seq[[]T] {

@@ -32,7 +32,8 @@ type rows struct {
 	tables    map[string]int64 // versions read, by root
 	assets    int64
 	ids       map[idsKey]idSet
-	known     *score.Anchors // of all batches: models are loaded once
+	known     *score.Anchors               // of all batches: models are loaded once
+	parts     map[string]map[string]string // of functions over several embeddings: name → embedding → version
 }
 
 // openRows loads the tables and builds the view. Afterwards the database is
@@ -42,7 +43,7 @@ func openRows(ctx context.Context, w *workspace.Workspace, batches []chosenBatch
 	if err != nil {
 		return nil, err
 	}
-	r := &rows{w: w, db: db, live: map[string]*workspace.Live{}, tables: map[string]int64{}}
+	r := &rows{w: w, db: db, live: map[string]*workspace.Live{}, tables: map[string]int64{}, parts: map[string]map[string]string{}}
 	if r.tables[workspace.AssetsRoot], err = w.LoadAssets(ctx); err != nil {
 		return nil, err
 	}
@@ -68,6 +69,9 @@ func openRows(ctx context.Context, w *workspace.Workspace, batches []chosenBatch
 			return nil, err
 		}
 	}
+	if err := r.loadOver(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.thresholds(ctx); err != nil {
 		return nil, err
 	}
@@ -85,12 +89,7 @@ func openRows(ctx context.Context, w *workspace.Workspace, batches []chosenBatch
 // of another function version than the file's, or missing ones, are an error
 // that says what to run.
 func (r *rows) loadScores(ctx context.Context, e configs.Embedding) error {
-	var fns []*configs.Function
-	for _, f := range r.w.Config.Definitions {
-		if f.Embedding == e.Name {
-			fns = append(fns, f)
-		}
-	}
+	fns := configs.Within(r.w.Config.Definitions, e.Name)
 	l := r.live[e.Name]
 	if len(fns) == 0 || l.Rows == 0 {
 		return nil
@@ -119,14 +118,46 @@ func (r *rows) loadScores(ctx context.Context, e configs.Embedding) error {
 	cols := make([]string, len(fns))
 	for i, f := range fns {
 		cols[i] = "s." + query.Ident(f.Name)
-		r.functions = append(r.functions, &scored{Function: f, Version: want[f.Name]})
+		if !f.Partial() {
+			r.functions = append(r.functions, &scored{Function: f, Version: want[f.Name]})
+			continue
+		}
+		if r.parts[f.Name] == nil {
+			r.parts[f.Name] = map[string]string{}
+		}
+		r.parts[f.Name][e.Name] = want[f.Name]
 	}
 	return r.db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %s AS
 		SELECT l.asset_id, %s FROM %s l JOIN %s s USING (asset_id, version)`,
 		scoresTable(e.Name), strings.Join(cols, ", "), query.Ident(l.Table), query.Parquet(files)))
 }
 
+// loadOver makes a table of scores for each function over several embeddings, from
+// those of its parts.
+func (r *rows) loadOver(ctx context.Context) error {
+	for _, f := range r.w.Config.Definitions {
+		if len(f.CombineOver) == 0 || len(r.parts[f.Name]) < len(f.CombineOver) { // an embedding has no rows
+			continue
+		}
+		r.functions = append(r.functions, &scored{Function: f, Version: function.VersionOver(f.CombineOver, r.parts[f.Name])})
+		if err := r.db.Exec(ctx, "CREATE OR REPLACE TABLE "+tableOf(f)+" AS "+score.Over(f, scoresTable)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func scoresTable(embedding string) string { return query.Ident("scores_" + embedding) }
+
+// home names the table of a function's scores: its embedding, or what is the name of none.
+func home(f *configs.Function) string {
+	if len(f.CombineOver) > 0 {
+		return " over " + f.Name
+	}
+	return f.Embedding
+}
+
+func tableOf(f *configs.Function) string { return scoresTable(home(f)) }
 
 // thresholds turns every function's rule into a number over the scores of all
 // live rows.
@@ -135,15 +166,14 @@ func (r *rows) thresholds(ctx context.Context) error {
 	for i, f := range r.functions {
 		fns[i] = f.Function
 	}
-	from := func(f *configs.Function) string { return scoresTable(f.Embedding) }
-	return score.Thresholds(ctx, r.db, fns, from, func(i int, c score.Cut) error { return r.count(ctx, r.functions[i], c) })
+	return score.Thresholds(ctx, r.db, fns, tableOf, func(i int, c score.Cut) error { return r.count(ctx, r.functions[i], c) })
 }
 
 // count takes a function's threshold and counts what matches.
 func (r *rows) count(ctx context.Context, f *scored, c score.Cut) error {
 	f.Cut = c
 	return r.db.Row(ctx, fmt.Sprintf("SELECT count(%[1]s), count(*) FILTER (%[1]s >= %[2]s) FROM %[3]s",
-		query.Ident(f.Name), score.Number(f.Cut.Threshold), scoresTable(f.Embedding)), []any{&f.Rows, &f.Matches})
+		query.Ident(f.Name), score.Number(f.Cut.Threshold), tableOf(f.Function)), []any{&f.Rows, &f.Matches})
 }
 
 // taken takes in that a batch was recorded, so that the next one sees what a new
@@ -163,7 +193,7 @@ func (r *rows) taken(ctx context.Context) error {
 		if t := f.Definition.Threshold; !t.Is(function.RuleTop) && (t.Otherwise == nil || !t.Otherwise.Is(function.RuleTop)) {
 			continue
 		}
-		c, err := score.Threshold(ctx, r.db, f.Function, scoresTable(f.Embedding))
+		c, err := score.Threshold(ctx, r.db, f.Function, tableOf(f.Function))
 		if err != nil {
 			return err
 		}
@@ -185,22 +215,24 @@ func (r *rows) view(ctx context.Context) error {
 		return err
 	}
 	add := func(format string, args ...any) { cols = append(cols, fmt.Sprintf(format, args...)) }
-	byEmbedding := map[string][]*scored{}
+	byTable := map[string][]*scored{}
+	var tables []string
 	for _, f := range r.functions {
-		byEmbedding[f.Embedding] = append(byEmbedding[f.Embedding], f)
-	}
-	for _, e := range r.w.Config.Embeddings {
-		if len(byEmbedding[e.Name]) == 0 {
-			continue
+		t := home(f.Function)
+		if byTable[t] == nil {
+			tables = append(tables, t)
 		}
+		byTable[t] = append(byTable[t], f)
+	}
+	for _, t := range tables {
 		inner := []string{"asset_id"}
-		for _, f := range byEmbedding[e.Name] {
+		for _, f := range byTable[t] {
 			n := query.Ident(f.Name)
 			inner = append(inner, n, fmt.Sprintf("100 * percent_rank() OVER (ORDER BY %s) AS %s", n, query.Ident(f.Name+"_pct")))
-			s := query.Ident("s_" + e.Name)
+			s := query.Ident("s_" + t)
 			add("%s.%s, coalesce(%s.%s >= %s, false) AS %s, %s.%s", s, n, s, n, score.Number(f.Cut.Threshold), query.Ident(f.Name+"_match"), s, query.Ident(f.Name+"_pct"))
 		}
-		joins = append(joins, fmt.Sprintf("LEFT JOIN (SELECT %s FROM %s) %s USING (asset_id)", strings.Join(inner, ", "), scoresTable(e.Name), query.Ident("s_"+e.Name)))
+		joins = append(joins, fmt.Sprintf("LEFT JOIN (SELECT %s FROM %s) %s USING (asset_id)", strings.Join(inner, ", "), scoresTable(t), query.Ident("s_"+t)))
 	}
 	// A table, not a view: percentiles are computed once for all batches.
 	return r.db.Exec(ctx, "CREATE OR REPLACE TABLE rows AS SELECT "+strings.Join(cols, ",\n\t")+"\nFROM assets a "+strings.Join(joins, "\n"))

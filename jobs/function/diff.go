@@ -150,6 +150,9 @@ func openSide(ctx context.Context, w *workspace.Workspace, f *configs.Function, 
 }
 
 func statisticsOf(ctx context.Context, w *workspace.Workspace, f *configs.Function, n int) (*statistics.Statistics, error) {
+	if len(f.CombineOver) > 0 {
+		return nil, pipeline.Usagef("function %s searches %s, and statistics %d are of one embedding; --statistics takes functions over one", f.Name, f.Space(), n)
+	}
 	e, err := w.Embedding(f.Embedding)
 	if err != nil {
 		return nil, err
@@ -166,19 +169,34 @@ func stored(ctx context.Context, w *workspace.Workspace, f *configs.Function, no
 	if now.stale == "" { // the definition of now
 		return &Side{now.subject, "what is scored"}, nil
 	}
-	snap, err := w.Snapshot(ctx, workspace.ScoresRoot(f.Embedding))
-	if err != nil {
-		return nil, err
-	}
-	if snap.Version < 0 || snap.Schema.Field(f.Name) == nil {
-		return nil, pipeline.Usagef("function %s was never scored, so there is nothing to compare with; name another file, or a revision with --git", f.Name)
-	}
 	s := *now.subject
-	if s.scored, err = score.Stored(ctx, w, now.l, snap, f.Name, "diff before"); err != nil {
-		return nil, err
+	if s.parts == nil {
+		return &Side{&s, "what is scored"}, s.loadStored(ctx, "diff before")
 	}
-	s.scored.Scorers[f.Name] = now.scorer // of another version; only the column counts
-	return &Side{&s, "what is scored"}, nil
+	s.parts = nil
+	for _, p := range now.parts {
+		part := *p
+		if err := part.loadStored(ctx, "diff before in "+p.f.Embedding); err != nil {
+			return nil, err
+		}
+		s.parts = append(s.parts, &part)
+	}
+	return &Side{&s, "what is scored"}, s.join(ctx, "diff before")
+}
+
+// loadStored takes the scores that the workspace has, of whatever version.
+func (s *subject) loadStored(ctx context.Context, table string) error {
+	snap, err := s.w.Snapshot(ctx, workspace.ScoresRoot(s.f.Embedding))
+	if err != nil {
+		return err
+	}
+	if snap.Version < 0 || snap.Schema.Field(s.f.Name) == nil {
+		return pipeline.Usagef("function %s was never scored, so there is nothing to compare with; name another file, or a revision with --git", s.f.Name)
+	}
+	if s.scored, err = score.Stored(ctx, s.w, s.l, snap, s.f.Name, table); err == nil {
+		s.scored.Scorers[s.f.Name] = s.scorer // of another version; only the column counts
+	}
+	return err
 }
 
 // revision reads a function's file as git has it.
@@ -195,7 +213,7 @@ func revision(ctx context.Context, w *workspace.Workspace, f *configs.Function, 
 		}
 		return nil, pipeline.Usagef("git show %s: %s", rev, strings.TrimSpace(fault.String()))
 	}
-	return configs.ParseFunction(f.File, out.Bytes(), w.App.Getenv)
+	return configs.ParseFunction(f.File, out.Bytes(), w.App.Getenv, w.Config.Definitions...)
 }
 
 // Compare measures two sides.

@@ -74,7 +74,7 @@ func (*ListCmd) Run(ctx context.Context, app *job.App) error {
 }
 
 func list(ctx context.Context, w *workspace.Workspace, f *configs.Function) (Listed, error) {
-	l := Listed{Name: f.Name, File: f.File, Embedding: f.Embedding, Combine: string(f.How()),
+	l := Listed{Name: f.Name, File: f.File, Embedding: f.Space(), Combine: string(f.How()),
 		Positive: len(f.Anchors.Positive), Negative: len(f.Anchors.Negative), Rule: f.Threshold.String(), State: "scored"}
 	s, err := openScored(ctx, w, f)
 	var usage *pipeline.UsageError

@@ -20,7 +20,7 @@ func (s *subject) sheet(ctx context.Context, r *Shown, cut score.Cut, file strin
 		return err
 	}
 	info := &manifest.BatchInfo{Name: r.Name, Slot: r.Version[:min(12, len(r.Version))], Program: "winnow " + s.w.App.Version,
-		Models:    []manifest.ModelInfo{{Embedding: r.Embedding, Model: r.Model, Fingerprint: r.Fingerprint}},
+		Models:    r.models(),
 		Functions: []manifest.FunctionInfo{{Name: r.Name, Version: r.Version, Embedding: r.Embedding, Combine: string(r.Definition.How()), Threshold: r.Threshold}},
 		Funnel:    manifest.Funnel{{Step: "rows", Rows: r.Rows}, {Step: "match", Rows: r.Matches}},
 	}
@@ -99,4 +99,15 @@ func (s *subject) cards(ctx context.Context, r *Shown, cut score.Cut) ([]*manife
 		}
 	}
 	return out, nil
+}
+
+// models are those that the function searches with.
+func (r *Shown) models() (list []manifest.ModelInfo) {
+	for _, p := range r.Parts {
+		list = append(list, manifest.ModelInfo{Embedding: p.Embedding, Model: p.Model, Fingerprint: p.Fingerprint})
+	}
+	if r.Parts == nil {
+		list = append(list, manifest.ModelInfo{Embedding: r.Embedding, Model: r.Model, Fingerprint: r.Fingerprint})
+	}
+	return list
 }

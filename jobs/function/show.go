@@ -53,6 +53,7 @@ type Shown struct {
 	Dim         int                  `json:"dim"`
 	Statistics  *Statistics          `json:"statistics,omitempty"` // that it is fitted with
 	Lambda      float64              `json:"lambda,omitempty"`     // the ridge with the largest share
+	Parts       []Part               `json:"parts,omitempty"`      // of a function over several embeddings; model to lambda stand there then
 	Stale       string               `json:"stale,omitempty"`      // why the scores are not the workspace's
 	Rule        string               `json:"rule"`
 	Threshold   *float64             `json:"threshold"`
@@ -67,6 +68,18 @@ type Shown struct {
 	Below       []Row                `json:"below"`   // the highest others, the highest first
 
 	canvas canvas
+}
+
+// Part is a function within one of its embeddings.
+type Part struct {
+	Embedding   string      `json:"embedding"`
+	Share       float64     `json:"share"` // in the score; all sum to 1
+	Version     string      `json:"version"`
+	Model       string      `json:"model"`
+	Fingerprint string      `json:"fingerprint"`
+	Dim         int         `json:"dim"`
+	Statistics  *Statistics `json:"statistics,omitempty"`
+	Lambda      float64     `json:"lambda,omitempty"`
 }
 
 // Statistics name what a fit knows of the corpus.
@@ -132,11 +145,14 @@ func (c *ShowCmd) Run(ctx context.Context, app *job.App) error {
 }
 
 func (c *ShowCmd) show(ctx context.Context, s *subject, cv canvas) (*Shown, score.Cut, error) {
-	r := &Shown{Name: s.f.Name, File: s.f.File, Definition: s.f.Definition, Version: s.scorer.Version, Embedding: s.f.Embedding,
-		Model: s.l.Space.MadeBy(), Fingerprint: s.l.Fingerprint, Dim: s.l.Dim, Lambda: s.scorer.Lambda, Stale: s.stale,
-		Rule: s.f.Definition.Threshold.String(), canvas: cv}
-	if s.scorer.Statistics != "" {
-		r.Statistics = &Statistics{s.stats.ID, s.stats.Rows, s.stats.Total, s.stats.Seed}
+	r := &Shown{Name: s.f.Name, File: s.f.File, Definition: s.f.Definition, Version: s.scorer.Version, Embedding: s.f.Space(),
+		Stale: s.stale, Rule: s.f.Definition.Threshold.String(), canvas: cv}
+	for _, p := range s.parts {
+		r.Parts = append(r.Parts, p.part())
+	}
+	if s.parts == nil {
+		p := s.part()
+		r.Model, r.Fingerprint, r.Dim, r.Statistics, r.Lambda = p.Model, p.Fingerprint, p.Dim, p.Statistics, p.Lambda
 	}
 	cut, err := score.Threshold(ctx, s.scored.DB, s.f, s.scored.Table)
 	if err != nil {
@@ -168,6 +184,19 @@ func (c *ShowCmd) show(ctx context.Context, s *subject, cv canvas) (*Shown, scor
 	}
 	r.Below, err = s.rows(ctx, cut, "p.x < "+at, "p.x DESC", half)
 	return r, cut, err
+}
+
+// part says how the function was fitted within an embedding.
+func (s *subject) part() Part {
+	p := Part{Embedding: s.f.Embedding, Share: 1, Version: s.scorer.Version, Model: s.l.Space.MadeBy(), Fingerprint: s.l.Fingerprint,
+		Dim: s.l.Dim, Lambda: s.scorer.Lambda}
+	if s.f.Partial() {
+		p.Share = s.f.CombineOver.Share(s.f.Embedding)
+	}
+	if s.scorer.Statistics != "" {
+		p.Statistics = &Statistics{s.stats.ID, s.stats.Rows, s.stats.Total, s.stats.Seed}
+	}
+	return p
 }
 
 // count is how many rows have a score, and how many match.
@@ -329,12 +358,16 @@ func (r *Shown) Print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "  finds       %s\n", finds)
 	fmt.Fprintf(out, "  combine     %s: %s\n", how, words[how])
-	fmt.Fprintf(out, "  embedding   %s, %d-d, fingerprint %.8s\n", r.Model, r.Dim, r.Fingerprint)
-	fmt.Fprintf(out, "  version     %.12s", r.Version)
-	if st := r.Statistics; st != nil {
-		fmt.Fprintf(out, ", statistics %.8s of %d of %d rows, λ %v", st.ID, st.Rows, st.Total, r.Lambda)
+	if r.Definition.Like != "" {
+		fmt.Fprintf(out, "  like        %s, whose anchors count beside its own\n", r.Definition.Like)
 	}
-	fmt.Fprintln(out)
+	for _, p := range r.Parts {
+		fmt.Fprintf(out, "  %-11s %.4g of the score: %s, %d-d, fingerprint %.8s, version %.12s%s\n", p.Embedding, p.Share, p.Model, p.Dim, p.Fingerprint, p.Version, p.fitted())
+	}
+	if r.Parts == nil {
+		fmt.Fprintf(out, "  embedding   %s, %d-d, fingerprint %.8s\n", r.Model, r.Dim, r.Fingerprint)
+	}
+	fmt.Fprintf(out, "  version     %.12s%s\n", r.Version, Part{Statistics: r.Statistics, Lambda: r.Lambda}.fitted())
 	if r.Stale != "" {
 		fmt.Fprintf(out, "  not scored  these are scores of now: %s\n", r.Stale)
 	}
@@ -354,6 +387,14 @@ func (r *Shown) Print(out io.Writer) {
 	r.canvas.draw(out, r.Histogram, r.Threshold)
 	r.printThresholds(out)
 	r.printRows(out)
+}
+
+// fitted says what a fit rests on.
+func (p Part) fitted() string {
+	if st := p.Statistics; st != nil {
+		return fmt.Sprintf(", statistics %.8s of %d of %d rows, λ %v", st.ID, st.Rows, st.Total, p.Lambda)
+	}
+	return ""
 }
 
 func (r *Shown) printThresholds(out io.Writer) {

@@ -23,6 +23,9 @@ type subject struct {
 	stats  *function.Statistics
 	scored *score.Scored // with asset_id and the function's column
 	stale  string        // why the workspace has no such scores; "" when they are its own
+	// parts are the function within each of its embeddings, where it has several. l
+	// and stats are those of the first one then, and of scorer only the version counts.
+	parts []*subject
 }
 
 func (s *subject) column() string { return query.Ident(s.f.Name) }
@@ -44,6 +47,47 @@ func openScored(ctx context.Context, w *workspace.Workspace, f *configs.Function
 // open finds or makes the scores of a function, in a DuckDB table of that name.
 // Nothing is written to the workspace. st is nil for the newest statistics.
 func open(ctx context.Context, w *workspace.Workspace, f *configs.Function, table string, from source, st *function.Statistics) (*subject, error) {
+	if len(f.CombineOver) == 0 || f.Partial() {
+		return openOne(ctx, w, f, table, from, st)
+	}
+	s := &subject{w: w, f: f}
+	versions := map[string]string{}
+	for _, f := range f.Parts() {
+		source, stats := from, st
+		if st != nil && st.Embedding != f.Embedding { // they are another part's
+			source, stats = anyScores, nil
+		}
+		p, err := openOne(ctx, w, f, table+" in "+f.Embedding, source, stats)
+		if err != nil {
+			return nil, err
+		}
+		s.parts = append(s.parts, p)
+		if versions[f.Embedding] = p.scorer.Version; s.stale == "" {
+			s.stale = p.stale
+		}
+	}
+	s.l, s.stats = s.parts[0].l, s.parts[0].stats
+	s.scorer = &function.Scorer{Name: f.Name, Version: function.VersionOver(f.CombineOver, versions), Combine: f.How()}
+	return s, s.join(ctx, table)
+}
+
+// join makes the scores of a function over several embeddings of those of its parts.
+func (s *subject) join(ctx context.Context, table string) error {
+	tables := map[string]string{}
+	for _, p := range s.parts {
+		tables[p.f.Embedding] = p.scored.Table
+	}
+	db := s.parts[0].scored.DB
+	s.scored = &score.Scored{DB: db, Table: query.Ident(table), Scorers: map[string]*function.Scorer{s.f.Name: s.scorer}}
+	sql := score.Over(s.f, func(e string) string { return tables[e] })
+	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+s.scored.Table+" AS "+sql); err != nil {
+		return err
+	}
+	return db.Row(ctx, "SELECT count(*) FROM "+s.scored.Table, []any{&s.scored.Rows})
+}
+
+// openOne is open within one embedding.
+func openOne(ctx context.Context, w *workspace.Workspace, f *configs.Function, table string, from source, st *function.Statistics) (*subject, error) {
 	e, err := w.Embedding(f.Embedding)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.File, err)

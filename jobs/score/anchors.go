@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"lukechampine.com/blake3"
@@ -74,7 +75,7 @@ func (a *Anchors) Check(ctx context.Context, fns []*configs.Function) error {
 	var faults pipeline.UsageError
 	for _, f := range fns {
 		for i, x := range all(f) {
-			if x.Asset == "" || a.hashes[f.Embedding][x.Asset] != "" {
+			if x.Asset == "" || a.hashes[f.Embedding][x.Asset] != "" || f.Partial() && a.elsewhere(f, x.Asset) {
 				continue
 			}
 			why, err := a.w.WhyNoVector(ctx, x.Asset, f.Embedding)
@@ -86,10 +87,59 @@ func (a *Anchors) Check(ctx context.Context, fns []*configs.Function) error {
 				"name another asset, or mend this one and run winnow embed --retry-rejected"))
 		}
 	}
+	faults.Problems = append(faults.Problems, a.placeless(fns)...)
 	if len(faults.Problems) > 0 {
 		return &faults
 	}
 	return nil
+}
+
+// elsewhere reports whether an asset may have a vector in another embedding of the
+// function that f is a part of: one where it has one, or that was not looked at.
+func (a *Anchors) elsewhere(f *configs.Function, id string) bool {
+	for _, e := range f.CombineOver.Names() {
+		if found, looked := a.hashes[e]; e != f.Embedding && (!looked || found[id] != "") {
+			return true
+		}
+	}
+	return false
+}
+
+// placeless reports parts of functions over several embeddings that no positive
+// anchor has a place in.
+func (a *Anchors) placeless(fns []*configs.Function) (problems []pipeline.Problem) {
+	for _, f := range fns {
+		if !f.Partial() || slices.ContainsFunc(f.Anchors.Positive, func(x function.Anchor) bool { return a.placed(f, x) }) {
+			continue
+		}
+		problems = append(problems, f.Problem("$.combine_over."+f.Embedding,
+			fmt.Sprintf("function %s: no positive anchor has a vector in embedding %s", f.Name, f.Embedding),
+			"name one that has, or leave the embedding out of combine_over"))
+	}
+	return problems
+}
+
+// placed reports whether an anchor has a place in the embedding of f. In a part of a
+// function over several embeddings those that have none are left out: an asset
+// without a vector there, a text among pictures without a text tower, a picture
+// among texts. Elsewhere such an anchor is an error, which is told later.
+func (a *Anchors) placed(f *configs.Function, x function.Anchor) bool {
+	if !f.Partial() {
+		return true
+	}
+	s := a.live[f.Embedding].Space
+	switch {
+	case x.Asset != "":
+		return a.hashes[f.Embedding][x.Asset] != ""
+	case s.Vectors != nil: // no model made them
+		return false
+	case x.Text != "" && s.Spec.Kind == models.Image:
+		_, err := a.w.TowerSpec(s)
+		return err == nil
+	case x.Text != "":
+		return true
+	}
+	return s.Spec.Kind == models.Image
 }
 
 // where is the place of the i-th of all anchors in the function's file.
@@ -116,6 +166,9 @@ func (a *Anchors) Resolve(ctx context.Context, f *configs.Function, vectors bool
 func (a *Anchors) list(ctx context.Context, f *configs.Function, path string, anchors []function.Anchor, vectors bool) ([]function.Vector, error) {
 	var out []function.Vector
 	for i, x := range anchors {
+		if !a.placed(f, x) {
+			continue
+		}
 		vs, err := a.one(ctx, f, x, vectors)
 		if err != nil {
 			if errors.Is(err, os.ErrNotExist) {

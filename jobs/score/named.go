@@ -20,7 +20,7 @@ func Named(w *workspace.Workspace, name string) (*configs.Function, error) {
 		if err != nil {
 			return nil, err
 		}
-		fns, err := configs.LoadFunctions(filepath.Dir(abs), []string{abs}, w.App.Getenv)
+		fns, err := configs.LoadFunctions(filepath.Dir(abs), []string{abs}, w.App.Getenv, w.Config.Definitions...)
 		if err != nil {
 			return nil, err
 		}

@@ -75,8 +75,8 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 	var f facts
 	var tasks []task.Task
 	byEmbedding := map[string][]*configs.Function{}
-	for _, d := range s.W.Config.Definitions {
-		byEmbedding[d.Embedding] = append(byEmbedding[d.Embedding], d)
+	for _, e := range s.W.Config.Embeddings {
+		byEmbedding[e.Name] = configs.Within(s.W.Config.Definitions, e.Name)
 	}
 	live := map[string]*workspace.Live{}
 	for _, e := range s.W.Config.Embeddings {

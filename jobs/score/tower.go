@@ -75,6 +75,9 @@ func CheckTowers(ctx context.Context, w *workspace.Workspace) error {
 		if !slices.ContainsFunc(all(f), func(a function.Anchor) bool { return a.Text != "" }) {
 			continue
 		}
+		if len(f.CombineOver) > 0 { // its texts go where they have a place
+			continue
+		}
 		e, err := w.Embedding(f.Embedding)
 		if err != nil {
 			return err

@@ -127,6 +127,9 @@ func relation(ctx context.Context, w *workspace.Workspace, name, assets, text st
 // scores selects asset_id and the three columns of a function from its stored scores,
 // which must be current.
 func scores(ctx context.Context, w *workspace.Workspace, f *configs.Function, table string) (string, error) {
+	if len(f.CombineOver) > 0 {
+		return "", pipeline.Usagef("function %s searches %s, and conditions of a search take functions over one embedding; a batch's where takes it", f.Name, f.Space())
+	}
 	e, err := w.Embedding(f.Embedding)
 	if err != nil {
 		return "", err

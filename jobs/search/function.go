@@ -19,6 +19,9 @@ func byFunction(ctx context.Context, w *workspace.Workspace, r Request) (*Result
 	if err != nil {
 		return nil, err
 	}
+	if len(f.CombineOver) > 0 {
+		return nil, pipeline.Usagef("function %s searches %s, and a search has one embedding; see: winnow function show %s", f.Name, f.Space(), f.Name)
+	}
 	if r.Embedding != "" && r.Embedding != f.Embedding {
 		return nil, pipeline.Usagef("function %s scores embedding %s, not %s; leave out --embedding", f.Name, f.Embedding, r.Embedding)
 	}

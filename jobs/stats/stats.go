@@ -170,7 +170,7 @@ func (c *RefreshCmd) embeddings(w *workspace.Workspace) ([]configs.Embedding, er
 		return out, nil
 	}
 	for _, e := range w.Config.Embeddings {
-		if slices.ContainsFunc(w.Config.Definitions, func(f *configs.Function) bool { return f.Embedding == e.Name }) {
+		if len(configs.Within(w.Config.Definitions, e.Name)) > 0 {
 			out = append(out, e)
 		}
 	}
@@ -215,7 +215,7 @@ func (c *RefreshCmd) refresh(ctx context.Context, w *workspace.Workspace, e conf
 // compare says what other statistics change for the functions of the embedding.
 func (r *Refreshed) compare(ctx context.Context, w *workspace.Workspace, st *fn.Statistics) error {
 	for _, f := range w.Config.Definitions {
-		if f.Embedding != r.Embedding {
+		if !slices.Contains(f.Spaces(), r.Embedding) {
 			continue
 		}
 		d, err := function.WithStatistics(ctx, w, f, st, 0)

@@ -114,6 +114,7 @@ func (c *collector) embeddings(ctx context.Context) error {
 			return err
 		}
 	}
+	c.r.Functions = together(c.r.Functions)
 	return nil
 }
 

@@ -16,13 +16,11 @@ import (
 // functions tells which functions of one embedding have current scores. l is
 // nil when the embedding could not be read.
 func functions(ctx context.Context, w *workspace.Workspace, e configs.Embedding, l *workspace.Live) ([]Function, error) {
-	var defs []*configs.Function
 	var out []Function
-	for _, f := range w.Config.Definitions {
-		if f.Embedding == e.Name {
-			defs = append(defs, f)
-			out = append(out, Function{Name: f.Name, Embedding: e.Name, Combine: string(f.How()), Rule: f.Threshold.String(), State: Waiting})
-		}
+	defs := configs.Within(w.Config.Definitions, e.Name)
+	for _, f := range defs {
+		whole, _ := w.Config.Function(f.Name)
+		out = append(out, Function{Name: f.Name, Embedding: whole.Space(), Combine: string(f.How()), Rule: f.Threshold.String(), State: Waiting, spaces: whole.Spaces()})
 	}
 	if len(out) == 0 || l == nil || l.Rows == 0 {
 		return out, nil
@@ -52,6 +50,23 @@ func functions(ctx context.Context, w *workspace.Workspace, e configs.Embedding,
 		}
 	}
 	return out, nil
+}
+
+// together makes one of the parts of each function over several embeddings: it is
+// scored when all are.
+func together(parts []Function) (out []Function) {
+	at := map[string]int{}
+	for _, f := range parts {
+		i, known := at[f.Name]
+		switch {
+		case !known:
+			at[f.Name] = len(out)
+			out = append(out, f)
+		case out[i].State == Scored:
+			out[i].State, out[i].What = f.State, f.What
+		}
+	}
+	return out
 }
 
 // compare sets the state from the score files.

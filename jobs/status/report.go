@@ -128,6 +128,8 @@ type Function struct {
 	Rule      string   `json:"rule"`           // of the threshold
 	Threshold *float64 `json:"threshold,omitempty"`
 	Matches   *int64   `json:"matches,omitempty"`
+
+	spaces []string // the embeddings that it searches
 }
 
 // Batch is one batch, or one of the config that was never made.

@@ -87,7 +87,7 @@ func (c *collector) measure(ctx context.Context) error {
 			continue
 		}
 		if _, known := fresh[f.Embedding]; !known {
-			scored, err := c.scoredAt(ctx, f.Embedding)
+			scored, err := c.scoredAt(ctx, f.spaces)
 			if _, err = c.problem(ctx, "scores of "+f.Embedding, err); err != nil {
 				return err
 			}
@@ -102,12 +102,20 @@ func (c *collector) measure(ctx context.Context) error {
 	return nil
 }
 
-// scoredAt is when the scores of an embedding last changed; zero when unknown.
-func (c *collector) scoredAt(ctx context.Context, embedding string) (time.Time, error) {
-	for entry, err := range c.w.Table(workspace.ScoresRoot(embedding)).History(ctx) {
-		return entry.Time, err
+// scoredAt is when the scores of some embeddings last changed; zero when unknown.
+func (c *collector) scoredAt(ctx context.Context, embeddings []string) (last time.Time, err error) {
+	for _, e := range embeddings {
+		for entry, err := range c.w.Table(workspace.ScoresRoot(e)).History(ctx) {
+			if err != nil {
+				return last, err
+			}
+			if entry.Time.After(last) {
+				last = entry.Time
+			}
+			break
+		}
 	}
-	return time.Time{}, nil
+	return last, nil
 }
 
 // readRun reads the record of a run; nil when the run left none.

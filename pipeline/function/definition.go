@@ -37,11 +37,15 @@ func (c Combine) UsesStatistics() bool { return c == LDA || c == Classifier }
 
 // Definition is a function as its YAML file states it.
 type Definition struct {
-	Name      string    `yaml:"name" json:"name"`           // the column in `where:`
-	Embedding string    `yaml:"embedding" json:"embedding"` // the vector space that it searches
-	Anchors   Anchors   `yaml:"anchors" json:"anchors"`
-	Combine   Combine   `yaml:"combine,omitempty" json:"combine,omitempty"` // "" is lda
-	Threshold Threshold `yaml:"threshold,omitempty" json:"threshold,omitzero"`
+	Name      string `yaml:"name" json:"name"`                               // the column in `where:`
+	Embedding string `yaml:"embedding,omitempty" json:"embedding,omitempty"` // the vector space that it searches
+	// CombineOver are the spaces that it searches, instead of Embedding. Both are
+	// set in a part of such a function; see Part.
+	CombineOver Over      `yaml:"combine_over,omitempty" json:"combine_over,omitempty"`
+	Like        string    `yaml:"like,omitempty" json:"like,omitempty"` // the function that it builds on; what that one gives is filled in on loading
+	Anchors     Anchors   `yaml:"anchors" json:"anchors"`
+	Combine     Combine   `yaml:"combine,omitempty" json:"combine,omitempty"` // "" is lda
+	Threshold   Threshold `yaml:"threshold,omitempty" json:"threshold,omitzero"`
 }
 
 // Anchors are the examples of a function.
@@ -141,13 +145,11 @@ func (d *Definition) Validate() []Fault {
 	if what, fix := CheckName(d.Name); what != "" {
 		add("$.name", fix, "%s", what)
 	}
-	if d.Embedding == "" {
-		add("$.embedding", "name one of the config's embeddings", "no embedding is named")
-	}
+	fs = append(fs, d.checkSpaces()...)
 	if !d.How().known() {
 		add("$.combine", "write one of "+joinCombines(), "combine is %q", string(d.Combine))
 	}
-	if len(d.Anchors.Positive) == 0 {
+	if len(d.Anchors.Positive) == 0 && d.Like == "" {
 		add("$.anchors.positive", "name at least one example of what to find", "there is no positive anchor")
 	}
 	seen := map[string]string{}
@@ -160,6 +162,9 @@ func (d *Definition) Validate() []Fault {
 			if n := a.set(); n != 1 {
 				add(path, "write exactly one of asset, text, uri and vector", "an anchor has %d of asset, text, uri and vector", n)
 				continue
+			}
+			if a.Vector != "" && len(d.CombineOver) > 0 {
+				add(path+".vector", "write an asset, a text or a uri", "a vector lies in one space, and the function searches several")
 			}
 			if a.Weight != 0 && !validWeight(a.Weight) {
 				add(path+".weight", "write a number above 0, at most 3.4e38", "weight is %v", a.Weight)
