@@ -105,21 +105,33 @@ func (c *Cmd) request(app *job.App) (*Request, error) {
 		}
 		r.Queries = append(r.Queries, Query{Vector: v, From: f})
 	}
-	examples := len(r.Queries)
 	for _, id := range c.Not {
 		r.Queries = append(r.Queries, Query{Asset: id, Not: true})
 	}
 	for _, s := range c.NotTexts {
 		r.Queries = append(r.Queries, Query{Text: s, Not: true})
 	}
-	for _, q := range r.Queries {
+	c.check(app, r.Queries, say)
+	if len(wrong.Problems) > 0 {
+		return nil, &wrong
+	}
+	return r, nil
+}
+
+// check says what is wrong with the flags together.
+func (c *Cmd) check(app *job.App, queries []Query, say func(what string)) {
+	examples := 0
+	for _, q := range queries {
+		if !q.Not {
+			examples++
+		}
 		if q.Asset == "" && q.Text == "" && q.File == "" && q.Vector == nil {
 			say("an empty id, text or file finds nothing")
 			break
 		}
 	}
 	ways := 0
-	for _, is := range []bool{len(r.Queries) > 0, c.Function != "", c.Queries != ""} {
+	for _, is := range []bool{len(queries) > 0, c.Function != "", c.Queries != ""} {
 		if is {
 			ways++
 		}
@@ -129,7 +141,7 @@ func (c *Cmd) request(app *job.App) (*Request, error) {
 		say("nothing to search for: give --asset, --text, --file, --vector, --function or --queries")
 	case ways > 1:
 		say("--function and --queries stand alone, without other examples")
-	case len(r.Queries) > 0 && examples == 0:
+	case len(queries) > 0 && examples == 0:
 		say("there is nothing to find beside what is not meant: give --asset, --text, --file or --vector, too")
 	}
 	if c.Queries != "" && (c.CSV || c.HTML != "") {
@@ -138,8 +150,4 @@ func (c *Cmd) request(app *job.App) (*Request, error) {
 	if c.CSV && app.JSON {
 		say("choose one of --csv and --json")
 	}
-	if len(wrong.Problems) > 0 {
-		return nil, &wrong
-	}
-	return r, nil
 }

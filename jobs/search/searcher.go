@@ -15,14 +15,6 @@ import (
 // set is a set of ids.
 type set map[string]bool
 
-func setOf(ids []string) set {
-	out := set{}
-	for _, id := range ids {
-		out[id] = true
-	}
-	return out
-}
-
 func unique(ids []string) []string {
 	slices.Sort(ids)
 	return slices.Compact(ids)

@@ -44,7 +44,7 @@ type cli struct {
 	Score      score.Cmd       `cmd:"" help:"Score every row against every function." group:"Stages"`
 	Curate     curate.Cmd      `cmd:"" help:"Choose batches for labeling." group:"Stages"`
 	Backfill   backfill.Cmd    `cmd:"" help:"Move an embedding to another model, beside everything else."`
-	Search     search.Cmd      `cmd:"" help:"The rows nearest to an asset, a text or a file."`
+	Search     search.Cmd      `cmd:"" help:"The rows nearest to assets, texts, files or vectors, and the highest of a function."`
 	Function   functioncmd.Cmd `cmd:"" help:"Saved searches: list, show, make, test and compare them."`
 	Diagnose   diagnose.Cmd    `cmd:"" help:"Where a model is weak, and functions that find rows like its mistakes."`
 	Stats      stats.Cmd       `cmd:"" help:"What functions know of the corpus: list and refresh it."`

@@ -1,17 +1,19 @@
 """The indexes of a workspace load in faiss-cpu and find the same neighbours.
 
-usage: index.py WORKSPACE [--queries 200] [--search FILE.json]
+usage: index.py WORKSPACE [--queries 200] [--search FILE.json] [--winnow BINARY --config FILE]
 
 For every finished index: base.faiss loads, has the rows of ids.parquet, and holds the vectors of the
 embedding's table. A flat index must give the neighbours of an exact search in numpy; an IVF index must reach
 the recall@10 that index.json records (less 0.02 for another choice of queries), at its own nprobe.
 --search compares with `winnow search --json`: {"query": ID, "embedding": NAME, "results": [{"asset_id", "score"}, …]}
-or a list of such objects.
+or a list of such objects. --winnow runs 40 searches an embedding by a file of queries, and those with --exact, too.
 """
 
 import glob
 import json
 import os
+import subprocess
+import tempfile
 
 import faiss
 import numpy as np
@@ -26,6 +28,8 @@ def main(report):
     p = arguments(__doc__)
     p.add_argument("--queries", type=int, default=200)
     p.add_argument("--search", metavar="FILE.json")
+    p.add_argument("--winnow")
+    p.add_argument("--config")
     args = p.parse_args()
     ws = Workspace(args.workspace)
     current = dict(ws.embeddings())
@@ -41,6 +45,45 @@ def main(report):
             found = json.load(fh)
         for s in found if isinstance(found, list) else [found]:
             check_search(report, ws, s, current)
+    if args.winnow:
+        for name in current:
+            run_searches(report, ws, args, name, current)
+
+
+def run_searches(report, ws, args, name, current):
+    """Compares searches for assets and for vectors with numpy's."""
+    vids, versions, x = ws.vectors(name, current[name])
+    pick = np.flatnonzero(ws.live(vids, versions))
+    pick = pick[:: max(len(pick) // 40, 1)][:40]
+    with tempfile.TemporaryDirectory() as folder:
+        assets, npy = os.path.join(folder, "q.jsonl"), os.path.join(folder, "q.npy")
+        with open(assets, "w", encoding="utf8") as fh:
+            fh.writelines(json.dumps({"asset": vids[i]}) + "\n" for i in pick)
+        np.save(npy, x[pick].astype(np.float32))
+        flat = all("Flat" == json.load(open(f, encoding="utf8")).get("factory") for f in glob.glob(ws.path("indexes", name, "*", "index.json")))
+        for how in ([], ["--exact"]) if flat else (["--exact"],):
+            for file in assets, npy:
+                cmd = [args.winnow, "search", "-q", "-c", args.config, "-e", name, "-k", str(K), "--queries", file, *how]
+                lines = subprocess.run(cmd, check=True, stdout=subprocess.PIPE).stdout.splitlines()
+                found = [dict(json.loads(line), query=vids[i], embedding=name) for line, i in zip(lines, pick)]
+                report.check(len(lines) == len(pick), f"{' '.join(['search', *how])} by {os.path.basename(file)} in {name}: {len(pick)} answers", f"{len(lines)} answers")
+                off = max(distance(ws, s, current, vids, versions, x) for s in found)
+                report.check(off < 1e-5, f"they are the {K} nearest of numpy", f"scores differ by {off:.1e}")
+
+
+def distance(ws, s, current, vids, versions, x):
+    """The largest difference of the scores, place by place, from those of all cosines."""
+    live = np.array(ws.live(vids, versions))
+    u = unit(x)
+    q = next(i for i, a in enumerate(vids) if a == s["query"] and live[i])
+    cosine = u @ u[q]
+    ours = [(r["asset_id"], r["score"]) for r in s["results"]]
+    left_out = s["query"] not in [a for a, _ in ours]
+    want = sorted((cosine[i] for i in range(len(vids)) if live[i] and not (left_out and i == q)), reverse=True)
+    at = {a: i for i, a in enumerate(vids) if live[i]}
+    if len(ours) != min(K, len(want)):
+        return np.inf
+    return max(max(abs(score - w), abs(score - cosine[at[a]])) for (a, score), w in zip(ours, want))
 
 
 def check(report, ws, folder, name, fingerprint, queries):

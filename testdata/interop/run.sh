@@ -49,7 +49,7 @@ run tables.py "$here/tables.py" "$workspace"
 with 'image text of' vectors.py
 with 'image text functions' scores.py
 run where.py "$here/where.py" "$workspace"
-run index.py "$here/index.py" "$workspace"
+run index.py "$here/index.py" "$workspace" --winnow "${WINNOW:-$here/../../build/winnow}" --config "$config"
 run diagnose_check.py "$here/diagnose_check.py" "${DIAGNOSE:-$here/../../build/diagnose}"
 run import_check.py "$here/import_check.py" "${WINNOW:-$here/../../build/winnow}"
 run pixels.py "$here/pixels.py" "${PIXELS:-$here/../../build/pixels}"
