@@ -68,6 +68,9 @@ func (k *checker) addresses() {
 	}
 }
 
+// leastMemory is what training a small index takes.
+const leastMemory Bytes = 50_000_000
+
 // vectors checks where an embedding's vectors come from.
 func (k *checker) vectors(path string, e *Embedding) {
 	model, vectors := k.given(path+".model"), k.given(path+".vectors")
@@ -80,6 +83,9 @@ func (k *checker) vectors(path string, e *Embedding) {
 		k.add(path+".decode", "take it out", "vectors from files are not decoded")
 	case e.Decode != "" && e.Of != "" && e.Of != "image":
 		k.add(path+".decode", "take it out", "texts are not decoded")
+	}
+	if m := e.Index.Memory; k.given(path+".index.memory") && m < leastMemory {
+		k.add(path+".index.memory", "give it at least "+leastMemory.String(), "an index cannot be built in %s", m)
 	}
 	if v := e.Vectors; v != nil {
 		k.resolve(path+".vectors.files", &v.Files, storeSchemes)

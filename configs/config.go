@@ -107,6 +107,7 @@ type Embedding struct {
 	Decode string `json:"decode,omitempty" jsonschema:"enum=exact,enum=fast" jsonschema_description:"How pictures are decoded: exact, or fast (large JPEGs shrink while they are decoded; vectors move a little, so it is another vector space). Default: what the model's spec says."`
 	// Neighbors is nil where they are found only when a command needs them.
 	Neighbors *Neighbors `json:"neighbors,omitempty" jsonschema_description:"The nearest rows of every row, found by each winnow run. Without it they are found when winnow duplicates or winnow neighbors need them."`
+	Index     Index      `json:"index,omitzero" jsonschema_description:"How the vectors are indexed for search."`
 }
 
 // Neighbors says how many nearest rows of each row are kept.
@@ -123,6 +124,13 @@ func (e Embedding) K() int {
 		return defaultK
 	}
 	return e.Neighbors.K
+}
+
+// Index says how the vectors of an embedding are indexed.
+type Index struct {
+	Memory Bytes   `json:"memory,omitempty" jsonschema:"default=1GB" jsonschema_description:"Memory of a process that builds the index, and size of the finished index where the kind is auto: rows are kept as they are, at a byte a number, or product quantised, whichever of these comes first within it. At least 50MB."`
+	Recall float64 `json:"recall,omitempty" jsonschema:"exclusiveMinimum=0,maximum=1,default=0.95" jsonschema_description:"Share of the ten nearest rows that a search must find, measured while the index is built. A build that misses it fails."`
+	Kind   string  `json:"kind,omitempty" jsonschema:"enum=auto,enum=flat,enum=ivf_flat,enum=ivf_sq8,enum=ivf_pq,default=auto" jsonschema_description:"flat compares with all rows; the others read lists of rows near the query: as they are, at a byte a number, or product quantised to 16 to 128 bytes a row. auto is flat below 10,000 rows."`
 }
 
 // MadeBy says what makes the vectors: a model, or what the user calls the space of

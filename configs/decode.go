@@ -338,6 +338,10 @@ func setDefault(f reflect.Value, def any) {
 			var u uint64
 			u, err = strconv.ParseUint(text, 10, 64)
 			f.SetUint(u)
+		case reflect.Float64:
+			var x float64
+			x, err = strconv.ParseFloat(text, 64)
+			f.SetFloat(x)
 		default:
 			err = fmt.Errorf("a field of type %s has a default", f.Type())
 		}

@@ -95,6 +95,9 @@ func lookup(env map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 }
 
+// usual is how an embedding is indexed where the config does not say.
+var usual = Index{Memory: 1_000_000_000, Recall: 0.95, Kind: "auto"}
+
 func TestLoad(t *testing.T) {
 	tree(t, good())
 	c, err := Load("winnow.yaml", nil)
@@ -110,8 +113,8 @@ func TestLoad(t *testing.T) {
 		}},
 		Labels: []Labels{{Manifest: wd + "/labels/*.jsonl"}},
 		Embeddings: []Embedding{
-			{Name: "image", Model: "efficientnet-lite0", Of: "image"},
-			{Name: "text", Model: "use-multilingual-v3", Of: "caption"},
+			{Name: "image", Model: "efficientnet-lite0", Of: "image", Index: usual},
+			{Name: "text", Model: "use-multilingual-v3", Of: "caption", Index: usual},
 		},
 		Functions: Globs{"functions/*.yaml"},
 		Batches: []Batch{{
@@ -198,6 +201,7 @@ func TestOneMistake(t *testing.T) {
 		{"name with capitals", "name: fruit", "name: Fruit Salad", `winnow.yaml:13:11: name is "Fruit Salad"; use small letters, digits, _ and -, at most 64`},
 		{"field of an embedding", "of: caption", "of: captions", `winnow.yaml:10:50: of is "captions"; write image, text, caption or metadata.NAME`},
 		{"decode of texts", "of: caption", "of: caption, decode: fast", `winnow.yaml:10:67: texts are not decoded; take it out`},
+		{"index", "of: image", "of: image, index: {memory: 1MB, recall: 1.5, kind: hnsw}", "winnow.yaml:9:73: an index cannot be built in 1MB; give it at least 50MB|winnow.yaml:9:86: recall is 1.5; write a number above 0 up to 1|winnow.yaml:9:97: kind is \"hnsw\"; write auto, flat, ivf_flat, ivf_sq8 or ivf_pq"},
 		{"decode", "of: image", "of: image, decode: quick", `winnow.yaml:9:65: decode is "quick"; write exact or fast`},
 		{"distance over 2", "distance: 0.05", "distance: 5", `winnow.yaml:15:42: distance is 5; write a number from 0 up to 2`},
 		{"infinite distance", "distance: 0.05", "distance: .inf", `winnow.yaml:15:42: distance is .inf; write a finite number`},

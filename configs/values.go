@@ -43,7 +43,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 func (b Bytes) String() string {
-	for _, u := range []string{"Ti", "Gi", "Mi", "Ki"} {
+	for _, u := range []string{"Ti", "T", "Gi", "G", "Mi", "M", "Ki", "k"} {
 		if f := Bytes(unitB[u]); b >= f && b%f == 0 {
 			return strconv.FormatInt(int64(b/f), 10) + u + "B"
 		}

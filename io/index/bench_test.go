@@ -10,7 +10,7 @@ func BenchmarkBuild(b *testing.B) {
 	const n, dim = 50_000, 384
 	rows := clustered(n, dim, 2000, 1)
 	for b.Loop() {
-		p, err := Build(b.Context(), filepath.Join(b.TempDir(), "x"), Choose(n, dim), from(rows, dim, 4096), nil)
+		p, err := Build(b.Context(), filepath.Join(b.TempDir(), "x"), planned(b, n, dim, Auto, 0), from(rows, dim, 4096), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -24,11 +24,8 @@ func BenchmarkBuild(b *testing.B) {
 func BenchmarkSearch(b *testing.B) {
 	const n, dim = 50_000, 384
 	rows := clustered(n, dim, 2000, 1)
-	for _, kind := range []string{Flat, IVF} {
-		p := Choose(n, dim)
-		if kind == Flat {
-			p.Kind, p.Factory, p.NList, p.Queries = Flat, "Flat", 0, 0
-		}
+	for _, kind := range kinds {
+		p := planned(b, n, dim, kind, 0)
 		ix, _ := build(b, p, rows)
 		for name, q := range map[string][]float32{"1": rows[:dim], "1000": rows[:1000*dim]} {
 			b.Run(kind+"/"+name, func(b *testing.B) {

@@ -14,12 +14,9 @@ import (
 func TestDamagedFiles(t *testing.T) {
 	const n, dim = 600, 6
 	rows := clustered(n, dim, 8, 1)
-	for _, kind := range []string{Flat, IVF} {
+	for _, kind := range []string{Flat, IVFFlat} {
 		t.Run(kind, func(t *testing.T) {
-			p := Choose(n, dim)
-			if kind == IVF {
-				p.Kind, p.NList, p.Factory, p.Queries = IVF, 7, "IVF7,Flat", 50
-			}
+			p := planned(t, n, dim, kind, 7)
 			ix, path := build(t, p, rows)
 			p = ix.Params()
 			pristine, err := os.ReadFile(path)
@@ -27,7 +24,7 @@ func TestDamagedFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			structure := flatData
-			if kind == IVF { // header, quantizer, list sizes
+			if kind == IVFFlat { // header, quantizer, list sizes
 				structure = headerSize + 16 + flatData + 4*7*dim + 9 + 20 + 12 + 8*7
 			}
 			rng := rand.New(rand.NewPCG(1, 2))
@@ -93,12 +90,11 @@ func tryDamaged(t *testing.T, data []byte, p Params, q []float32) bool {
 }
 
 func FuzzLayout(f *testing.F) {
-	flat := Choose(20, 3)
-	lists := flat
-	lists.Kind, lists.NList, lists.Factory, lists.Queries, lists.NProbe = IVF, 4, "IVF4,Flat", 2, 1
-	for _, p := range []Params{flat, lists} {
+	var plans []Params
+	for _, kind := range []string{Flat, IVFFlat, IVFSQ8} {
+		p := planned(f, 200, 3, kind, 4)
 		path := filepath.Join(f.TempDir(), "x")
-		if _, err := Build(f.Context(), path, p, from(clustered(20, 3, 4, 1), 3, 20), nil); err != nil {
+		if _, err := Build(f.Context(), path, p, from(clustered(200, 3, 4, 1), 3, 20), nil); err != nil {
 			f.Fatal(err)
 		}
 		data, err := os.ReadFile(path)
@@ -106,9 +102,10 @@ func FuzzLayout(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(data)
+		plans = append(plans, p)
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		for _, p := range []Params{flat, lists} {
+		for _, p := range plans {
 			_ = checkLayout(bytes.NewReader(data), int64(len(data)), &p)
 		}
 	})

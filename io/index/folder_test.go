@@ -16,13 +16,13 @@ import (
 )
 
 func idsOf(n, block int) IDSource {
-	return func(_ context.Context, yield func(ids, versions []string) error) error {
+	return func(_ context.Context, yield func(IDBlock) error) error {
 		for lo := 0; lo < n; lo += block {
-			var ids, versions []string
+			var b IDBlock
 			for i := lo; i < min(lo+block, n); i++ {
-				ids, versions = append(ids, fmt.Sprintf("asset-%05d", i)), append(versions, fmt.Sprintf("v%d", i%5))
+				b.IDs, b.Versions, b.Rows = append(b.IDs, fmt.Sprintf("asset-%05d", i)), append(b.Versions, fmt.Sprintf("v%d", i%5)), append(b.Rows, int64(i))
 			}
-			if err := yield(ids, versions); err != nil {
+			if err := yield(b); err != nil {
 				return err
 			}
 		}
@@ -40,12 +40,12 @@ func openStore(t *testing.T, url string) *store.Store {
 	return s
 }
 
-func spec(id string, n, dim int) Spec {
-	p := Choose(int64(n), dim)
+func spec(t testing.TB, id string, n, dim int) Spec {
+	kind := Flat
 	if n >= 1000 { // small, but not too small for lists
-		p.Kind, p.NList, p.Factory = IVF, 20, "IVF20,Flat"
+		kind = IVFFlat
 	}
-	return Spec{ID: id, Embedding: "image", Fingerprint: "f00d", TableVersion: 3, Params: p}
+	return Spec{ID: id, Embedding: "image", Fingerprint: "f00d", TableVersion: 3, Shards: []string{"a.parquet"}, Params: planned(t, n, dim, kind, 20)}
 }
 
 func TestFolder(t *testing.T) {
@@ -55,7 +55,7 @@ func TestFolder(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", url[:4], n), func(t *testing.T) {
 				s := openStore(t, url).Sub(fmt.Sprintf("indexes/%d/one", n))
 				rows := clustered(n, dim, 12, 5)
-				m, err := Create(t.Context(), s, spec("one", n, dim), from(rows, dim, 700), idsOf(n, 333), nil)
+				m, err := Create(t.Context(), s, spec(t, "one", n, dim), from(rows, dim, 700), idsOf(n, 333), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -85,12 +85,12 @@ func TestFolder(t *testing.T) {
 				if len(hits) != 1 || len(hits[0]) != min(3, n) {
 					t.Fatalf("hits %v", hits)
 				}
-				want := Hit{fmt.Sprintf("asset-%05d", q), fmt.Sprintf("v%d", q%5), hits[0][0].Score, int64(q)}
+				want := Hit{fmt.Sprintf("asset-%05d", q), fmt.Sprintf("v%d", q%5), hits[0][0].Score, int64(q), Place{"a.parquet", int64(q)}}
 				if hits[0][0] != want || want.Score < 0.999 {
 					t.Errorf("first hit %+v", hits[0][0])
 				}
 				// Again: nothing is built.
-				again, err := Create(t.Context(), s, spec("one", n, dim), nil, nil, nil)
+				again, err := Create(t.Context(), s, spec(t, "one", n, dim), nil, nil, nil)
 				if err != nil || cmp.Diff(m, again) != "" {
 					t.Errorf("again: %+v, %v", again, err)
 				}
@@ -103,8 +103,7 @@ func TestLookup(t *testing.T) {
 	s := openStore(t, "file://"+t.TempDir())
 	const n, dim = 3000, 4
 	rows := clustered(n, dim, 3, 1)
-	sp := spec("one", 10, dim)
-	sp.Params.Rows = n
+	sp := spec(t, "one", n, dim)
 	if _, err := Create(t.Context(), s, sp, from(rows, dim, 1000), idsOf(n, n), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -113,24 +112,33 @@ func TestLookup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	want := []int64{2999, 0, -1, 1500, 1501, 0, 7}
-	ids, versions, err := f.IDs.Lookup(t.Context(), want)
+	want := []int64{2999, 0, 1500, 1501, 0, 7}
+	found, err := f.parts[0].ids.lookup(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, row := range want {
-		id, v := fmt.Sprintf("asset-%05d", row), fmt.Sprintf("v%d", row%5)
-		if row < 0 {
-			id, v = "", ""
-		}
-		if ids[i] != id || versions[i] != v {
-			t.Errorf("row %d: %q %q", row, ids[i], versions[i])
+	for _, row := range want {
+		if r := (idRow{fmt.Sprintf("asset-%05d", row), fmt.Sprintf("v%d", row%5), 0, row}); found[row] != r {
+			t.Errorf("row %d: %+v", row, found[row])
 		}
 	}
-	for _, bad := range []int64{n, -2} {
-		if _, _, err := f.IDs.Lookup(t.Context(), []int64{bad}); err == nil {
+	for _, bad := range []int64{n, -1} {
+		if _, err := f.parts[0].ids.lookup(t.Context(), []int64{bad}); err == nil {
 			t.Errorf("row %d was found", bad)
 		}
+	}
+	next := int64(0)
+	err = f.parts[0].ids.each(t.Context(), func(first int64, rows []idRow) error {
+		for i, r := range rows {
+			if r.Row != first+int64(i) || r.Row != next {
+				t.Fatalf("row %d: %+v", next, r)
+			}
+			next++
+		}
+		return nil
+	})
+	if err != nil || next != n {
+		t.Errorf("%d rows, %v", next, err)
 	}
 }
 
@@ -139,18 +147,18 @@ func TestCreateFails(t *testing.T) {
 	const n, dim = 200, 8
 	rows := clustered(n, dim, 3, 1)
 	for name, c := range map[string]struct {
-		rows Source
+		rows Vectors
 		ids  IDSource
 		says string
 	}{
 		"rows":          {from(rows[:dim*199], dim, 50), idsOf(n, 10), "199 rows"},
 		"too few ids":   {from(rows, dim, 50), idsOf(n-1, 10), "199 ids"},
 		"too many ids":  {from(rows, dim, 50), idsOf(n+1, 10), "more ids"},
-		"odd id blocks": {from(rows, dim, 50), func(_ context.Context, y func(a, b []string) error) error { return y([]string{"a"}, nil) }, "1 ids with 0 versions"},
+		"odd id blocks": {from(rows, dim, 50), func(_ context.Context, y func(IDBlock) error) error { return y(IDBlock{IDs: []string{"a"}}) }, "1 ids with 0 versions"},
 	} {
 		dir, temp := t.TempDir(), t.TempDir()
 		s := openStore(t, "file://"+dir)
-		sp := spec("one", n, dim)
+		sp := spec(t, "one", n, dim)
 		sp.TempDir = temp
 		_, err := Create(t.Context(), s.Sub("one"), sp, c.rows, c.ids, nil)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
@@ -176,7 +184,7 @@ func TestListLatest(t *testing.T) {
 		id, fingerprint string
 		version         int64
 	}{{"b", "f00d", 12}, {"a", "f00d", 12}, {"c", "f00d", 9}, {"d", "beef", 20}} {
-		sp := spec(c.id, n, dim)
+		sp := spec(t, c.id, n, dim)
 		sp.Fingerprint, sp.TableVersion = c.fingerprint, c.version
 		if _, err := Create(t.Context(), s.Sub(c.id), sp, from(rows, dim, 50), idsOf(n, 50), nil); err != nil {
 			t.Fatal(err)
@@ -208,9 +216,10 @@ func TestDamagedFolder(t *testing.T) {
 	const n, dim = 2000, 8
 	rows := clustered(n, dim, 12, 5)
 	pristine := t.TempDir()
-	if _, err := Create(t.Context(), openStore(t, "file://"+pristine), spec("one", n, dim), from(rows, dim, 500), idsOf(n, 500), nil); err != nil {
+	if _, err := Create(t.Context(), openStore(t, "file://"+pristine), spec(t, "one", n, dim), from(rows, dim, 500), idsOf(n, 500), nil); err != nil {
 		t.Fatal(err)
 	}
+	first := func(m map[string]any) map[string]any { return m["parts"].([]any)[0].(map[string]any) }
 	meta := func(change func(m map[string]any)) func(t *testing.T, dir string) {
 		return func(t *testing.T, dir string) {
 			edit(t, dir, MetaFile, func(b []byte) []byte {
@@ -232,18 +241,19 @@ func TestDamagedFolder(t *testing.T) {
 		"ids missing":     {func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, IDsFile)) }, "ids.parquet is missing"},
 		"base truncated":  {cut(BaseFile, 100), "bytes, not"},
 		"ids truncated":   {cut(IDsFile, 10), "bytes, not"},
-		"newer format":    {meta(func(m map[string]any) { m["format"] = 2 }), "use a newer winnow"},
+		"newer format":    {meta(func(m map[string]any) { m["format"] = 3 }), "use a newer winnow"},
 		"not json":        {cut(MetaFile, 5), "damaged"},
 		"unknown field":   {meta(func(m map[string]any) { m["x"] = 1 }), "unknown field"},
 		"other dimension": {meta(func(m map[string]any) { m["dim"] = 9 }), "its dimension is 8, not 9"},
-		"other rows":      {meta(func(m map[string]any) { m["rows"] = 1999 }), "number of rows is 2000"},
+		"other rows":      {meta(func(m map[string]any) { m["rows"] = 1999 }), "parts have 2000 rows, not 1999"},
+		"rows of a part":  {meta(func(m map[string]any) { m["rows"] = 1999; first(m)["rows"] = 1999 }), "number of rows is 2000"},
 		"other lists":     {meta(func(m map[string]any) { m["nlist"] = 21; m["factory"] = "IVF21,Flat" }), "number of lists is 20"},
-		"other kind":      {meta(func(m map[string]any) { m["kind"] = "flat" }), "its type is IwFl"},
+		"other kind":      {meta(func(m map[string]any) { m["kind"], m["factory"] = "flat", "Flat" }), "its type is IwFl"},
 		"wild nprobe":     {meta(func(m map[string]any) { m["nprobe"] = 1 << 40 }), "nprobe"},
 		"ids of another index": {func(t *testing.T, dir string) {
 			other := t.TempDir()
 			s := openStore(t, "file://"+other)
-			if _, err := Create(t.Context(), s, spec("o", 100, dim), from(rows[:100*dim], dim, 100), idsOf(100, 100), nil); err != nil {
+			if _, err := Create(t.Context(), s, spec(t, "o", 100, dim), from(rows[:100*dim], dim, 100), idsOf(100, 100), nil); err != nil {
 				t.Fatal(err)
 			}
 			b, err := os.ReadFile(filepath.Join(other, IDsFile))
@@ -251,7 +261,7 @@ func TestDamagedFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			edit(t, dir, IDsFile, func([]byte) []byte { return b })
-			meta(func(m map[string]any) { m["files"].([]any)[1].(map[string]any)["size"] = len(b) })(t, dir)
+			meta(func(m map[string]any) { first(m)["ids"].(map[string]any)["size"] = len(b) })(t, dir)
 		}, "100 rows, the index has 2000"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,14 +10,23 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// IDSource streams the assets of all rows in the order of the Source: equally
-// many ids and versions a block.
-type IDSource func(ctx context.Context, yield func(ids, versions []string) error) error
+// IDBlock are the assets of some rows, and where their vectors stand: rows of one
+// shard, by its place in the list of shards.
+type IDBlock struct {
+	IDs, Versions []string
+	Shard         int32
+	Rows          []int64
+}
 
-// idRow is a row of ids.parquet; its number is the index's row.
+// IDSource streams the assets of all rows, in the order of the Vectors.
+type IDSource func(ctx context.Context, yield func(IDBlock) error) error
+
+// idRow is a row of ids.parquet; its number is the row of the index or the segment.
 type idRow struct {
 	AssetID string `parquet:"asset_id,zstd"`
 	Version string `parquet:"version,zstd"`
+	Shard   int32  `parquet:"shard,delta"`
+	Row     int64  `parquet:"row,delta"`
 }
 
 const (
@@ -37,18 +46,18 @@ func writeIDs(ctx context.Context, w io.Writer, rows int64, src IDSource) error 
 		buf = buf[:0]
 		return err
 	}
-	err := src(ctx, func(ids, versions []string) error {
+	err := src(ctx, func(b IDBlock) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if len(ids) != len(versions) {
-			return fmt.Errorf("%d ids with %d versions", len(ids), len(versions))
+		if len(b.IDs) != len(b.Versions) || len(b.IDs) != len(b.Rows) {
+			return fmt.Errorf("%d ids with %d versions and %d rows", len(b.IDs), len(b.Versions), len(b.Rows))
 		}
-		if n += int64(len(ids)); n > rows {
+		if n += int64(len(b.IDs)); n > rows {
 			return fmt.Errorf("there are more ids than the index's %d rows", rows)
 		}
-		for i, id := range ids {
-			buf = append(buf, idRow{id, versions[i]})
+		for i, id := range b.IDs {
+			buf = append(buf, idRow{id, b.Versions[i], b.Shard, b.Rows[i]})
 			if len(buf) == cap(buf) {
 				if err := flush(); err != nil {
 					return err
@@ -85,10 +94,10 @@ func openIDs(r io.ReaderAt, size, rows int64) (ids *IDs, err error) {
 	if f.NumRows() != rows {
 		return nil, damagedf("it has %d rows, the index has %d", f.NumRows(), rows)
 	}
-	for _, name := range []string{"asset_id", "version"} {
+	for name, kind := range map[string]parquet.Kind{"asset_id": parquet.ByteArray, "version": parquet.ByteArray, "shard": parquet.Int32, "row": parquet.Int64} {
 		c := f.Root().Column(name)
-		if c == nil || !c.Leaf() || c.Type().Kind() != parquet.ByteArray {
-			return nil, damagedf("it has no column %s of strings", name)
+		if c == nil || !c.Leaf() || c.Type().Kind() != kind {
+			return nil, damagedf("it has no column %s of type %v", name, kind)
 		}
 	}
 	return &IDs{f: f, rows: rows}, nil
@@ -100,42 +109,56 @@ func damagedOnPanic(err *error) {
 	}
 }
 
-// Lookup returns the asset ids and versions of rows, in their order. Row -1,
-// which fills up a search's results, gives empty strings.
-func (s *IDs) Lookup(ctx context.Context, rows []int64) (ids, versions []string, err error) {
+// lookup returns what stands in some rows, by row.
+func (s *IDs) lookup(ctx context.Context, rows []int64) (found map[int64]idRow, err error) {
 	defer damagedOnPanic(&err)
 	sorted := slices.Clone(rows)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
-	found := make(map[int64]idRow, len(sorted))
+	found = make(map[int64]idRow, len(sorted))
 	r := parquet.NewGenericReader[idRow](s.f)
 	defer func() { err = errors.Join(err, r.Close()) }()
 	next := int64(0)
 	var buf [1]idRow
 	for _, row := range sorted {
-		if row == -1 {
-			continue
-		}
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if row < 0 || row >= s.rows {
-			return nil, nil, fmt.Errorf("look up row %d: the index has %d rows", row, s.rows)
+			return nil, fmt.Errorf("look up row %d: the index has %d rows", row, s.rows)
 		}
 		if row != next {
 			if err := r.SeekToRow(row); err != nil {
-				return nil, nil, damagedf("look up row %d: %w", row, err)
+				return nil, damagedf("look up row %d: %w", row, err)
 			}
 		}
 		if n, err := r.Read(buf[:]); n != 1 {
-			return nil, nil, damagedf("look up row %d: %w", row, err)
+			return nil, damagedf("look up row %d: %w", row, err)
 		}
 		next = row + 1
 		found[row] = buf[0]
 	}
-	ids, versions = make([]string, len(rows)), make([]string, len(rows))
-	for i, row := range rows {
-		ids[i], versions[i] = found[row].AssetID, found[row].Version
+	return found, nil
+}
+
+// each streams all rows in order.
+func (s *IDs) each(ctx context.Context, fn func(first int64, rows []idRow) error) (err error) {
+	defer damagedOnPanic(&err)
+	r := parquet.NewGenericReader[idRow](s.f)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	buf := make([]idRow, 4096)
+	for first := int64(0); first < s.rows; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := r.Read(buf)
+		if n == 0 {
+			return damagedf("it ends at row %d of %d: %w", first, s.rows, err)
+		}
+		if err := fn(first, buf[:n]); err != nil {
+			return err
+		}
+		first += int64(n)
 	}
-	return ids, versions, nil
+	return nil
 }

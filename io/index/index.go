@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -24,8 +25,8 @@ type Index struct {
 	s  searcher     // nil once closed
 }
 
-// Open opens the index file at path, which Build wrote with p. An IVF index is
-// mapped, so the file must stay; a flat one is read. A file that is not what p
+// Open opens the index file at path, which Build wrote with p. Lists are mapped,
+// so the file must stay; a small flat index is read. A file that is not what p
 // says is an error that wraps ErrDamaged.
 func Open(path string, p Params) (*Index, error) {
 	s, err := open(path, &p)
@@ -39,22 +40,17 @@ func open(path string, p *Params) (searcher, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
+	if p.Kind != Flat {
+		return openIVF(context.Background(), path, p)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
+	if _, err := layoutOf(f, p); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	if err := checkLayout(f, st.Size(), p); err != nil {
-		return nil, err
-	}
-	if p.Kind == Flat {
-		return openFlat(f, p)
-	}
-	return openIVF(context.Background(), path, p)
+	return openFlat(f, p)
 }
 
 // Params describe the index.
@@ -63,8 +59,8 @@ func (ix *Index) Params() Params { return ix.p }
 // Search finds the k rows with the highest inner product to each query. queries
 // holds n × Dim finite numbers. The results are n × k: scores descending, ties
 // by the lower row; where the index has fewer than k rows, the rest has row -1
-// and score -∞. A search of an index that is flat, or with as many probes as
-// lists, is exact.
+// and score -∞. A search of an index that is flat, or of rows as they are with as
+// many probes as lists, is exact. Scores of codes are approximate.
 func (ix *Index) Search(ctx context.Context, queries []float32, k int) (scores []float32, rows []int64, err error) {
 	return ix.SearchProbes(ctx, queries, k, ix.p.NProbe)
 }

@@ -35,19 +35,53 @@ func clustered(n, dim, centres int, seed uint64) []float32 {
 	return x
 }
 
-// from streams rows in blocks of a size.
-func from(rows []float32, dim, block int) Source {
-	return func(ctx context.Context, yield func([]float32, int, int64) error) error {
-		buf := make([]float32, block*dim)
-		for lo := 0; lo < len(rows)/dim; lo += block {
-			n := copy(buf, rows[lo*dim:min(lo+block, len(rows)/dim)*dim]) / dim
-			if err := yield(buf[:n*dim], n, int64(lo)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+// held are rows in memory, streamed in blocks of a size.
+type held struct {
+	rows       []float32
+	dim, block int
 }
+
+func from(rows []float32, dim, block int) Vectors { return held{rows, dim, block} }
+
+func (h held) Range(_ context.Context, lo, hi int64, yield func([]float32, int, int64) error) error {
+	hi = min(hi, int64(len(h.rows)/h.dim))
+	buf := make([]float32, h.block*h.dim)
+	for ; lo < hi; lo += int64(h.block) {
+		n := copy(buf, h.rows[lo*int64(h.dim):min(lo+int64(h.block), hi)*int64(h.dim)]) / h.dim
+		if err := yield(buf[:n*h.dim], n, lo); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h held) Pick(_ context.Context, rows []int64, yield func([]float32, int) error) error {
+	for _, r := range rows {
+		if int(r) >= len(h.rows)/h.dim {
+			return nil
+		}
+		if err := yield(h.rows[int(r)*h.dim:(int(r)+1)*h.dim], 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planned is a plan of a kind with few lists.
+func planned(t testing.TB, n, dim int, kind string, nlist int) Params {
+	t.Helper()
+	p, err := Choose(int64(n), dim, Wish{Kind: kind, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Kind != Flat && nlist > 0 {
+		p.NList, p.TrainRows = nlist, int(p.Rows)-p.Queries
+		p.Factory = p.factory()
+	}
+	return p
+}
+
+var kinds = []string{Flat, IVFFlat, IVFSQ8, IVFPQ}
 
 func build(t testing.TB, p Params, rows []float32) (*Index, string) {
 	t.Helper()
@@ -102,12 +136,9 @@ func TestConformance(t *testing.T) {
 	rows := clustered(n, dim, 40, 1)
 	copy(rows[70*dim:], rows[7*dim:8*dim]) // equal rows
 	copy(rows[2999*dim:], rows[7*dim:8*dim])
-	for _, kind := range []string{Flat, IVF} {
+	for _, kind := range []string{Flat, IVFFlat} {
 		t.Run(kind, func(t *testing.T) {
-			p := Choose(n, dim)
-			if kind == IVF {
-				p.Kind, p.NList, p.Factory, p.Queries = IVF, 30, "IVF30,Flat", 200
-			}
+			p := planned(t, n, dim, kind, 30)
 			ix, path := build(t, p, rows)
 			t.Run("exact", func(t *testing.T) { conformExact(t, ix, rows) })
 			t.Run("ties", func(t *testing.T) { conformTies(t, ix, rows) })
@@ -291,8 +322,8 @@ func conformClose(t *testing.T, path string, p Params) {
 func TestIVFReachesItsRecall(t *testing.T) {
 	const n, dim = 20_000, 64
 	rows := clustered(n, dim, 200, 1)
-	p := Choose(n, dim)
-	if p.Kind != IVF {
+	p := planned(t, n, dim, Auto, 0)
+	if p.Kind != IVFFlat {
 		t.Fatalf("%d rows make a %s index", n, p.Kind)
 	}
 	ix, _ := build(t, p, rows)
@@ -340,8 +371,8 @@ func TestTuneRaisesProbes(t *testing.T) {
 	rows := clustered(n, dim, 500, 1) // no clusters to speak of: lists help little
 	probes := 0
 	for _, target := range []float64{0.5, 0.9, 0.99, 1} {
-		p := Choose(n, dim)
-		p.Kind, p.NList, p.Factory, p.Queries, p.RecallTarget = IVF, 50, "IVF50,Flat", 300, target
+		p := planned(t, n, dim, IVFFlat, 50)
+		p.RecallTarget = target
 		p, err := Build(t.Context(), filepath.Join(t.TempDir(), "x"), p, from(rows, dim, 999), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -354,27 +385,56 @@ func TestTuneRaisesProbes(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
+	const MB, GB = 1_000_000, 1_000_000_000
 	for _, c := range []struct {
-		rows  int64
-		dim   int
-		kind  string
-		nlist int
+		rows    int64
+		dim     int
+		wish    Wish
+		factory string
 	}{
-		{0, 64, Flat, 0}, {785, 1280, Flat, 0}, {9_999, 64, Flat, 0}, {10_000, 64, IVF, 230},
-		{20_000, 64, IVF, 487}, {1_000_000, 384, IVF, 4000}, {100_000_000, 384, IVF, 8962}, {1_000_000, 65536, IVF, 52},
+		{0, 64, Wish{}, "Flat"}, {785, 1280, Wish{}, "Flat"}, {9_999, 64, Wish{}, "Flat"},
+		{10_000, 64, Wish{}, "IVF230,Flat"}, {20_000, 64, Wish{}, "IVF487,Flat"}, {500_000, 384, Wish{}, "IVF2828,Flat"},
+		{1_000_000, 384, Wish{}, "IVF4000,SQ8"}, {1_000_000, 384, Wish{Memory: 2 * GB}, "IVF4000,Flat"},
+		{2_000_000, 384, Wish{}, "IVF5564,SQ8"}, {2_000_000, 384, Wish{Memory: 500 * MB}, "OPQ96_384,IVF2782,PQ96np"},
+		{10_000_000, 384, Wish{}, "OPQ64_384,IVF5564,PQ64np"}, {100_000_000, 384, Wish{Memory: 4 * GB}, "OPQ32_384,IVF22257_HNSW32,PQ32"},
+		{1_000_000_000, 768, Wish{Memory: GB}, "OPQ16_768,IVF2782,PQ16np"}, {1_000_000, 65536, Wish{Memory: 50 * GB}, "OPQ128_65536,IVF1630,PQ128"},
+		{5_000, 64, Wish{Kind: IVFFlat}, "IVF115,Flat"}, {60, 64, Wish{Kind: IVFPQ}, "Flat"}, {1_000_000, 10, Wish{Kind: IVFPQ}, "OPQ2_10,IVF4000,PQ2np"},
+		{50_000_000, 8, Wish{Memory: 300 * MB}, "IVF28284_HNSW32,SQ8"}, {50_000_000, 384, Wish{Kind: Flat}, "Flat"},
 	} {
-		p := Choose(c.rows, c.dim)
-		if p.Kind != c.kind || p.NList != c.nlist {
-			t.Errorf("%d × %d: %s with %d lists, want %s with %d", c.rows, c.dim, p.Kind, p.NList, c.kind, c.nlist)
+		p, err := Choose(c.rows, c.dim, c.wish)
+		if err != nil || p.Factory != c.factory {
+			t.Errorf("%d × %d, %+v: %s, want %s (%v)", c.rows, c.dim, c.wish, p.Factory, c.factory, err)
 		}
-		if err := p.check(); err != nil {
-			t.Errorf("%d × %d: %v", c.rows, c.dim, err)
-		}
-		if p.Kind == IVF && (p.TrainRows < minPerList*p.NList || int64(p.TrainRows+p.Queries) > p.Rows || 4*p.TrainRows*p.Dim > maxTrainBytes) {
+		if p.Kind != Flat && (p.TrainRows < minPerList*p.NList || int64(p.TrainRows+p.Queries) > p.Rows || 4*int64(p.TrainRows)*int64(p.Dim) > p.Memory/3) {
 			t.Errorf("%d × %d: %d training rows for %d lists", c.rows, c.dim, p.TrainRows, p.NList)
 		}
 	}
+	for says, w := range map[string]Wish{"kind": {Kind: "hnsw"}, "memory": {Memory: 1000}, "recall": {Recall: 1.5}} {
+		if _, err := Choose(100_000, 64, w); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v", w, err)
+		}
+	}
+	if _, err := Choose(100_000, 3, Wish{Kind: IVFPQ}); err == nil {
+		t.Error("three numbers were product quantised")
+	}
 }
+
+// odd yields one block, whatever is asked for.
+type odd struct {
+	v     []float32
+	n     int
+	first int64
+	err   error
+}
+
+func (o odd) Range(_ context.Context, _, _ int64, yield func([]float32, int, int64) error) error {
+	if o.err != nil {
+		return o.err
+	}
+	return yield(o.v, o.n, o.first)
+}
+
+func (o odd) Pick(_ context.Context, _ []int64, yield func([]float32, int) error) error { return o.err }
 
 func TestBuildRefuses(t *testing.T) {
 	const n, dim = 500, 8
@@ -383,37 +443,28 @@ func TestBuildRefuses(t *testing.T) {
 	nan[123*dim] = float32(math.NaN())
 	stop := errors.New("stop")
 	plan := func(kind string) Params {
-		p := Choose(n, dim)
-		if kind == IVF {
-			p.Kind, p.NList, p.Factory, p.Queries = IVF, 5, "IVF5,Flat", 50
-		}
-		return p
+		return planned(t, n, dim, kind, 5)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
 		ctx    context.Context
 		change func(p *Params)
-		src    Source
+		src    Vectors
 		says   string
 	}{
-		"too few rows":  {src: from(rows[:499*dim], dim, 100), says: "499 rows, 500 were planned"},
-		"too many rows": {src: from(append(slices.Clone(rows), rows[:dim]...), dim, 100), says: "more than the planned 500"},
-		"nan":           {src: from(nan, dim, 100), says: "row 123 is not finite"},
-		"another dim": {src: func(_ context.Context, yield func([]float32, int, int64) error) error {
-			return yield(rows[:10], 2, 0)
-		}, says: "10 numbers"},
-		"a gap": {src: func(_ context.Context, yield func([]float32, int, int64) error) error {
-			return yield(rows[:dim], 1, 1)
-		}, says: "starts at row 1"},
-		"source fails": {src: func(context.Context, func([]float32, int, int64) error) error { return stop }, says: "stop"},
+		"too few rows": {src: from(rows[:499*dim], dim, 100), says: "499 rows, 500 were planned"},
+		"nan":          {src: from(nan, dim, 100), says: "row 123 is not finite"},
+		"another dim":  {src: odd{rows[:10], 2, 0, nil}, says: "10 numbers"},
+		"a gap":        {src: odd{rows[:dim], 1, 1, nil}, says: "starts at row 1"},
+		"source fails": {src: odd{err: stop}, says: "stop"},
 		"cancelled":    {ctx: cancelled, src: from(rows, dim, 100), says: "context canceled"},
 		"metric":       {change: func(p *Params) { p.Metric = "l2" }, says: "metric"},
 		"target":       {change: func(p *Params) { p.RecallTarget = 1.5 }, says: "recall target"},
 		"kind":         {change: func(p *Params) { p.Kind = "hnsw" }, says: "kind"},
 		"no folder":    {src: from(rows, dim, 100), says: "no such file"},
 	} {
-		for _, kind := range []string{Flat, IVF} {
+		for _, kind := range []string{Flat, IVFFlat} {
 			p, dir := plan(kind), t.TempDir()
 			if c.change != nil {
 				c.change(&p)

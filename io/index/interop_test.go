@@ -29,16 +29,17 @@ func TestInterop(t *testing.T) {
 	if _, err := os.Stat(py); err != nil {
 		t.Skipf("no Python with faiss-cpu at %s: run `make setup`, or name one in $PYTHON", py)
 	}
-	const n, dim, nq, k = 4000, 32, 100, 10
+	const n, dim, nq, k = 12_000, 16, 100, 10
 	dir := t.TempDir()
 	rows, queries := clustered(n, dim, 1500, 1), clustered(nq, dim, 1500, 1)
 	floats(t, filepath.Join(dir, "rows.f32"), rows)
 	floats(t, filepath.Join(dir, "queries.f32"), queries)
 	var cases []interopCase
-	for _, kind := range []string{Flat, IVF} {
-		p := Choose(n, dim)
-		if kind == IVF {
-			p.Kind, p.NList, p.Factory, p.Queries, p.RecallTarget = IVF, 40, "IVF40,Flat", 200, 0.9
+	for _, kind := range kinds {
+		p := planned(t, n, dim, kind, 40)
+		p.RecallTarget = 0.9
+		if p.Kind != kind {
+			t.Fatalf("%s became %s", kind, p.Kind)
 		}
 		p, err := Build(t.Context(), filepath.Join(dir, kind+".faiss"), p, from(rows, dim, 1000), nil)
 		if err != nil {

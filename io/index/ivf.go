@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 
@@ -21,12 +22,13 @@ type ivf struct {
 	dim   int
 	rows  int64
 	nlist int
+	hnsw  bool
 }
 
 var errClosed = errors.New("the index is closed")
 
 func newIVF(ctx context.Context, p *Params) (*ivf, error) {
-	v := &ivf{dim: p.Dim, nlist: p.NList}
+	v := &ivf{dim: p.Dim, nlist: p.NList, hnsw: p.HNSW}
 	err := onFAISS(ctx, func() (err error) {
 		if v.ix, err = faiss.IndexFactory(p.Dim, p.Factory, faiss.MetricInnerProduct); err != nil {
 			return err
@@ -39,12 +41,29 @@ func newIVF(ctx context.Context, p *Params) (*ivf, error) {
 	return v, nil
 }
 
-// openIVF maps an index file whose layout has been checked.
+// openIVF maps an index file, after a look at its layout.
 func openIVF(ctx context.Context, path string, p *Params) (*ivf, error) {
-	v := &ivf{dim: p.Dim, rows: p.Rows, nlist: p.NList}
-	err := onFAISS(ctx, func() (err error) {
-		if v.ix, err = faiss.ReadIndex(path, faiss.IOFlagReadMmap|faiss.IOFlagSkipPrefetch); err != nil {
-			return err
+	return readIVF(ctx, path, p, faiss.IOFlagReadMmap|faiss.IOFlagSkipPrefetch)
+}
+
+// loadIVF reads an index file into memory, to add rows.
+func loadIVF(ctx context.Context, path string, p *Params) (*ivf, error) {
+	return readIVF(ctx, path, p, 0)
+}
+
+func readIVF(ctx context.Context, path string, p *Params, flags int) (*ivf, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	_, err = layoutOf(f, p)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	v := &ivf{dim: p.Dim, rows: p.Rows, nlist: p.NList, hnsw: p.HNSW}
+	err = onFAISS(ctx, func() (err error) {
+		if v.ix, err = faiss.ReadIndex(path, flags); err != nil {
+			return damagedf("FAISS %s cannot read it: %w", FAISSVersion(), err)
 		}
 		return v.prepare()
 	})
@@ -61,9 +80,14 @@ func (v *ivf) prepare() (err error) {
 	if n := v.ix.Ntotal(); n != v.rows {
 		return fmt.Errorf("FAISS counts %d rows, not %d", n, v.rows)
 	}
-	v.param, err = faiss.NewParameterSpace()
-	return err
+	if v.param, err = faiss.NewParameterSpace(); err != nil || !v.hnsw {
+		return err
+	}
+	return v.param.SetIndexParameter(v.ix, "quantizer_efSearch", graphBreadth)
 }
+
+// graphBreadth is how many centroids a search of their graph keeps in view, at least.
+const graphBreadth = 64
 
 // call runs fn on FAISS's thread unless the index is closed.
 func (v *ivf) call(ctx context.Context, fn func() error) error {
@@ -75,13 +99,18 @@ func (v *ivf) call(ctx context.Context, fn func() error) error {
 	})
 }
 
-// train finds the centroids. FAISS cannot be stopped in it: ctx is looked at
-// before. FAISS leaves the products to BLAS, which must use all cores.
+// train finds the centroids, and what else there is to train. FAISS leaves the
+// products to BLAS, which must use all cores. A graph grows on one thread: on more,
+// its links would depend on their race.
 func (v *ivf) train(ctx context.Context, rows []float32) error {
 	if len(rows) == 0 || len(rows)%v.dim != 0 {
 		return fmt.Errorf("%d numbers are no rows of %d", len(rows), v.dim)
 	}
 	return v.call(ctx, func() (err error) {
+		if v.hnsw {
+			faiss.SetOMPThreads(1)
+			defer faiss.SetOMPThreads(uint(runtime.GOMAXPROCS(0)))
+		}
 		vec.WithThreads(runtime.GOMAXPROCS(0), func() { err = v.ix.Train(rows) })
 		return err
 	})
@@ -102,14 +131,9 @@ func (v *ivf) add(ctx context.Context, rows []float32) error {
 	})
 }
 
-// write saves the index with nprobe as its default for other readers.
-func (v *ivf) write(ctx context.Context, path string, nprobe int) error {
-	return v.call(ctx, func() error {
-		if err := v.param.SetIndexParameter(v.ix, "nprobe", float64(nprobe)); err != nil {
-			return err
-		}
-		return faiss.WriteIndex(v.ix, path)
-	})
+// write saves the index.
+func (v *ivf) write(ctx context.Context, path string) error {
+	return v.call(ctx, func() error { return faiss.WriteIndex(v.ix, path) })
 }
 
 // close frees the index. It may be called twice.

@@ -14,36 +14,67 @@ import (
 
 // Names of the files of an index's folder.
 const (
-	BaseFile = "base.faiss"
-	IDsFile  = "ids.parquet"
-	MetaFile = "index.json" // written last: without it there is no index
+	BaseFile    = "base.faiss"
+	SegmentFile = "segment.faiss"
+	IDsFile     = "ids.parquet"
+	TrainedFile = "trained.faiss" // the centroids and what else was trained, without rows
+	MetaFile    = "index.json"    // written last: without it there is no index
 )
 
-// metaVersion counts changes of the folder's format. What is newer is refused.
+// metaVersion counts changes of the folder's format. What is newer is refused, what
+// is older is built anew.
 //
 //	1: base.faiss, ids.parquet, index.json
-const metaVersion = 1
+//	2: more kinds; a base and segments, whose files may lie in folders of earlier versions
+const metaVersion = 2
 
-const metaLimit = 1 << 20
+const metaLimit = 64 << 20
+
+// ErrOlder says that an index was made by an older winnow.
+var ErrOlder = errors.New("the index has an older format; run `winnow index`")
 
 // Meta is index.json: what the index is of, how it was made and how well it
-// finds.
+// finds. Rows are numbered through the parts.
 type Meta struct {
 	Format       int    `json:"format"`
 	ID           string `json:"id"` // the folder's name
 	Embedding    string `json:"embedding"`
 	Fingerprint  string `json:"fingerprint"`   // of the embedding's model spec
 	TableVersion int64  `json:"table_version"` // of the embedding's table
+	Live         string `json:"live"`          // hash of the rows that were live
+	Asked        string `json:"asked"`         // the kind that the config asks for
 	Params
-	FAISS string `json:"faiss"` // version of the library that built it
-	Files []File `json:"files"`
+	FAISS   string `json:"faiss"`             // version of the library that trained it
+	Trained *File  `json:"trained,omitempty"` // nil for flat
+	Parts   []Part `json:"parts"`             // the base, then segments
 }
 
-// File is one file of the folder, so that a reader can verify it.
+// Part is a base or a segment.
+type Part struct {
+	Rows   int64    `json:"rows"`
+	Lists  File     `json:"lists"`
+	IDs    File     `json:"ids"`
+	Shards []string `json:"shards"` // the files of the embedding's table that its rows come from
+}
+
+// File is one file of an index, so that a reader can verify it.
 type File struct {
+	Folder string `json:"folder"` // the version in whose folder it lies
 	Name   string `json:"name"`
 	Size   int64  `json:"size"`
 	BLAKE3 string `json:"blake3"` // 64 hexadecimal digits
+}
+
+// Files are all files of the index.
+func (m *Meta) Files() []File {
+	var out []File
+	if m.Trained != nil {
+		out = append(out, *m.Trained)
+	}
+	for _, p := range m.Parts {
+		out = append(out, p.Lists, p.IDs)
+	}
+	return out
 }
 
 func (m *Meta) encode() ([]byte, error) {
@@ -72,8 +103,11 @@ func decodeMeta(data []byte) (*Meta, error) {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return nil, damagedf("%w", err)
 	}
-	if v.Format < 1 || v.Format > metaVersion {
+	if v.Format > metaVersion {
 		return nil, fmt.Errorf("the index has format %d, this winnow reads up to %d; use a newer winnow", v.Format, metaVersion)
+	}
+	if v.Format < metaVersion {
+		return nil, ErrOlder
 	}
 	m := &Meta{}
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -81,28 +115,60 @@ func decodeMeta(data []byte) (*Meta, error) {
 	if err := d.Decode(m); err != nil {
 		return nil, damagedf("%w", err)
 	}
-	if err := m.check(); err != nil {
+	if err := m.checkAll(); err != nil {
 		return nil, damagedf("%w", err)
-	}
-	for _, name := range []string{BaseFile, IDsFile} {
-		if m.file(name) == nil {
-			return nil, damagedf("it lists no %s", name)
-		}
 	}
 	return m, nil
 }
 
-func (m *Meta) file(name string) *File {
-	i := slices.IndexFunc(m.Files, func(f File) bool { return f.Name == name })
-	if i < 0 {
-		return nil
+func (m *Meta) checkAll() error {
+	if err := m.check(); err != nil {
+		return err
 	}
-	return &m.Files[i]
+	if len(m.Parts) == 0 {
+		return errors.New("it lists no parts")
+	}
+	if m.Kind != Flat && m.Trained == nil {
+		return errors.New("it lists no " + TrainedFile)
+	}
+	rows := int64(0)
+	for i, p := range m.Parts {
+		if p.Rows < 0 || p.Rows > maxRows-rows {
+			return fmt.Errorf("part %d has %d rows", i, p.Rows)
+		}
+		rows += p.Rows
+	}
+	if rows != m.Rows {
+		return fmt.Errorf("its parts have %d rows, not %d", rows, m.Rows)
+	}
+	for _, f := range m.Files() {
+		for _, name := range []string{f.Folder, f.Name} {
+			if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") {
+				return fmt.Errorf("%q/%q is no file of an index", f.Folder, f.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// Bytes is the size of all files.
+func (m *Meta) Bytes() (n int64) {
+	for _, f := range m.Files() {
+		n += f.Size
+	}
+	return n
+}
+
+// part is the params of one part.
+func (m *Meta) part(i int) Params {
+	p := m.Params
+	p.Rows = m.Parts[i].Rows
+	return p
 }
 
 // List returns the finished indexes of an embedding, whose folders lie in s:
 // older table versions first. Folders without an index.json are on their way
-// or were given up, and are left out.
+// or were given up, and are left out, as are those of an older format.
 func List(ctx context.Context, s *store.Store) ([]*Meta, error) {
 	var all []*Meta
 	for obj, err := range s.ListDir(ctx, "") {
@@ -114,7 +180,7 @@ func List(ctx context.Context, s *store.Store) ([]*Meta, error) {
 		}
 		id := strings.TrimSuffix(obj.Key, "/")
 		m, err := ReadMeta(ctx, s.Sub(id))
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrOlder) {
 			continue
 		}
 		if err != nil {

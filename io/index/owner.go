@@ -3,6 +3,7 @@ package index
 /*
 #cgo LDFLAGS: -lfaiss_c
 const char *faiss_get_version(void);
+void faiss_interrupt(int stop);
 */
 import "C"
 
@@ -34,6 +35,7 @@ type job struct {
 	fn      func() error
 	claimed atomic.Bool
 	done    chan struct{}
+	seen    chan struct{} // closed by the caller, who may have to withdraw an interruption
 	err     error
 }
 
@@ -41,7 +43,8 @@ type job struct {
 const queued = 16
 
 // onFAISS runs fn on FAISS's thread. When ctx ends before fn has begun, fn is
-// not run. What runs is waited for: the memory it works on must stay.
+// not run. What runs is interrupted and waited for: the memory it works on must
+// stay.
 func onFAISS(ctx context.Context, fn func() error) error {
 	owner.once.Do(func() {
 		owner.jobs = make(chan *job, queued)
@@ -50,7 +53,7 @@ func onFAISS(ctx context.Context, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{fn: fn, done: make(chan struct{})}
+	j := &job{fn: fn, done: make(chan struct{}), seen: make(chan struct{})}
 	select {
 	case owner.jobs <- j:
 	case <-ctx.Done():
@@ -62,8 +65,18 @@ func onFAISS(ctx context.Context, fn func() error) error {
 		if j.claimed.CompareAndSwap(false, true) {
 			return ctx.Err()
 		}
+		// FAISS looks between the rounds of k-means and the blocks of a search.
+		// The owner takes no other job before this one's end is seen here.
+		C.faiss_interrupt(1)
 		<-j.done
+		C.faiss_interrupt(0)
+		close(j.seen)
+		if j.err != nil {
+			return ctx.Err()
+		}
+		return nil
 	}
+	close(j.seen)
 	return j.err
 }
 
@@ -75,6 +88,7 @@ func own(jobs <-chan *job) {
 		if j.claimed.CompareAndSwap(false, true) {
 			j.run()
 			close(j.done)
+			<-j.seen
 		}
 	}
 }

@@ -32,8 +32,7 @@ func osThreads(t *testing.T) int {
 func TestNoThreadExplosion(t *testing.T) {
 	const n, dim = 3000, 24
 	rows := clustered(n, dim, 40, 1)
-	p := Choose(n, dim)
-	p.Kind, p.NList, p.Factory, p.Queries = IVF, 30, "IVF30,Flat", 200
+	p := planned(t, n, dim, IVFFlat, 30)
 	ix, _ := build(t, p, rows)
 	search := func() {
 		if _, _, err := ix.Search(t.Context(), rows[:200*dim], 10); err != nil {

@@ -89,7 +89,9 @@ type Store struct {
 	loc    location // of this prefix
 	prefix string   // of every key in b: "" or ends in "/"
 	opts   Options
-	root   bool // Close closes b
+	root   bool   // Close closes b
+	above  *Store // what this is a Sub of
+	below  string // its prefix there
 	locals *flights
 }
 
@@ -157,9 +159,21 @@ func (s *Store) Sub(prefix string) *Store {
 	}
 	sub := *s
 	sub.root = false
+	sub.above, sub.below = s, prefix
 	sub.prefix += prefix + "/"
 	sub.loc = s.loc.join(prefix)
 	return &sub
+}
+
+// Parent returns the store that s is a folder of, or nil where s is what was opened.
+func (s *Store) Parent() *Store {
+	if s.above == nil {
+		return nil
+	}
+	if i := strings.LastIndexByte(s.below, '/'); i >= 0 {
+		return s.above.Sub(s.below[:i])
+	}
+	return s.above
 }
 
 // Close releases the connection of a store from Open.

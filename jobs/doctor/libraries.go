@@ -129,9 +129,27 @@ func random(n int, seed uint64) []float32 {
 	return x
 }
 
+// held are rows of 16 numbers.
+type held []float32
+
+const heldDim = 16
+
+func (h held) Range(_ context.Context, lo, hi int64, yield func([]float32, int, int64) error) error {
+	return yield(h[lo*heldDim:hi*heldDim], int(hi-lo), lo)
+}
+
+func (h held) Pick(_ context.Context, rows []int64, yield func([]float32, int) error) error {
+	for _, r := range rows {
+		if err := yield(h[r*heldDim:(r+1)*heldDim], 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tryIndex builds a small inverted index in which every row finds itself.
 func tryIndex(ctx context.Context) (err error) {
-	const rows, dim = 400, 16
+	const rows, dim = 400, heldDim
 	x := random(rows*dim, 3)
 	vec.Normalize(x, dim)
 	dir, err := os.MkdirTemp("", "winnow-doctor-")
@@ -139,12 +157,12 @@ func tryIndex(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	p := index.Params{Kind: index.IVF, Factory: "IVF4,Flat", Metric: index.InnerProduct, Dim: dim, Rows: rows,
-		NList: 4, TrainRows: 300, Queries: 20, Seed: 1, RecallTarget: 0.9}
+	p, err := index.Choose(rows, dim, index.Wish{Kind: index.IVFFlat, Recall: 0.9, Seed: 1})
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(dir, index.BaseFile)
-	p, err = index.Build(ctx, path, p, func(_ context.Context, yield func([]float32, int, int64) error) error {
-		return yield(x, rows, 0)
-	}, nil)
+	p, err = index.Build(ctx, path, p, held(x), nil)
 	if err != nil {
 		return err
 	}

@@ -178,7 +178,7 @@ func (s *Stage) planOne(ctx context.Context, l *workspace.Live, k int) (*tableFa
 // index is the index of the live rows as they are now.
 func (s *Stage) index(ctx context.Context, l *workspace.Live) (*index.Meta, error) {
 	m, err := indexjob.Newest(ctx, s.W, l.Embedding.Name, l.Fingerprint)
-	if err == nil && (m == nil || m.ID != indexjob.ID(l)) {
+	if err == nil && (!indexjob.Fresh(m, l)) {
 		err = pipeline.Usagef("embedding %s has too many rows (%d) to compare all of them, and its index is not of these rows; run: winnow index", l.Embedding.Name, l.Rows)
 	}
 	return m, err

@@ -38,7 +38,7 @@ func findGap(ctx context.Context, w *workspace.Workspace, l *workspace.Live, m *
 		return nil, l, err
 	}
 	h := task.NewHash().Add(gapFormat).Add(w.Store.URL()).Add(l.Root).Add(m.ID)
-	for _, file := range m.Files {
+	for _, file := range m.Files() {
 		h.Add(file.BLAKE3)
 	}
 	for _, file := range l.Snapshot.Files {
@@ -61,7 +61,7 @@ func findGap(ctx context.Context, w *workspace.Workspace, l *workspace.Live, m *
 		return nil, l, err
 	}
 	g = &gap{}
-	if m.ID != indexjob.ID(full) {
+	if !indexjob.Fresh(m, full) {
 		if g, err = measureGap(ctx, w, full, f); err != nil {
 			return nil, l, err
 		}

@@ -93,7 +93,7 @@ func (s *Searcher) openIndex(ctx context.Context) error {
 		s.By = "exact: there is no index yet"
 		return nil
 	}
-	s.folder, err = index.OpenFolder(ctx, s.w.Store.Sub(workspace.IndexDir(name)+"/"+m.ID), s.w.Cache)
+	s.folder, err = indexjob.Open(ctx, s.w, s.l, m)
 	if err != nil {
 		return rebuild(name, m.ID, err)
 	}

@@ -12,7 +12,6 @@ import (
 	"winnow/configs"
 	"winnow/io/index"
 	"winnow/io/query"
-	"winnow/io/store"
 	"winnow/io/table"
 	indexjob "winnow/jobs/index"
 	"winnow/jobs/internal/workspace"
@@ -224,19 +223,13 @@ func (c *collector) unused(ctx context.Context) error {
 // index describes the newest index of an embedding and what it lacks.
 func (c *collector) index(ctx context.Context, l *workspace.Live) (*Index, error) {
 	dir := c.w.Store.Sub(workspace.IndexDir(l.Embedding.Name))
-	// An index's id names the very rows that it is of.
-	m, err := index.ReadMeta(ctx, dir.Sub(indexjob.ID(l)))
-	fresh := err == nil
-	if errors.Is(err, store.ErrNotFound) {
-		m, err = index.Latest(ctx, dir, l.Fingerprint)
-	}
+	m, err := index.Latest(ctx, dir, l.Fingerprint)
 	if err != nil || m == nil {
 		return nil, err
 	}
+	fresh := indexjob.Fresh(m, l)
 	i := &Index{ID: m.ID, Kind: m.Kind, Rows: m.Rows, Recall10: m.Recall10, Fresh: fresh}
-	for _, f := range m.Files {
-		i.Bytes += f.Size
-	}
+	i.Bytes = m.Bytes()
 	if fresh {
 		return i, nil
 	}

@@ -107,6 +107,12 @@ func (h *Hash) Add(part string) *Hash {
 	return h
 }
 
+// AddFrom appends all that r holds as the last part.
+func (h *Hash) AddFrom(r io.Reader) error {
+	_, err := io.Copy(h.h, r)
+	return err
+}
+
 // Sum returns 32 hexadecimal digits.
 func (h *Hash) Sum() string { return hex.EncodeToString(h.h.Sum(nil)) }
 

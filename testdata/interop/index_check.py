@@ -31,7 +31,7 @@ def main(report, folder):
             index = faiss.read_index(path, flags)
             how = f"{name}, {'mapped' if flags else 'loaded'}"
             report.check((index.ntotal, index.d, index.metric_type) == (len(rows), dim, faiss.METRIC_INNER_PRODUCT), f"{how}: rows and dimension")
-            if p["kind"] == "ivf":
+            if p["kind"] != "flat":
                 ivf = faiss.extract_index_ivf(index)
                 report.check((ivf.nlist, ivf.nprobe) == (p["nlist"], p["nprobe"]), f"{how}: lists and probes", f"{ivf.nlist} {ivf.nprobe}")
             compare(report, how, *index.search(queries, k), np.array(case["scores"], np.float32).reshape(-1, k), np.array(case["rows"]).reshape(-1, k))
@@ -50,9 +50,9 @@ def compare(report, what, score, row, want_score, want_row):
 
 def theirs(folder, name, p, rows, queries, k):
     index = faiss.index_factory(p["dim"], p["factory"], faiss.METRIC_INNER_PRODUCT)
-    if p["kind"] == "ivf":
+    if p["kind"] != "flat":
         index.train(rows)
-        index.nprobe = p["nprobe"]
+        faiss.extract_index_ivf(index).nprobe = p["nprobe"]
     index.add(rows)
     faiss.write_index(index, os.path.join(folder, f"theirs-{name}.faiss"))
     score, row = index.search(queries, k)

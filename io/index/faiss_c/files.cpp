@@ -1,4 +1,4 @@
-// Reading, writing and merging indexes.
+// Reading and writing indexes.
 #include <faiss/impl/io.h>
 #include <faiss/index_io.h>
 #include <faiss/invlists/OnDiskInvertedLists.h>
@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <vector>
 
 #include "internal.h"
 
@@ -42,23 +40,6 @@ int give(const faiss::VectorIOWriter& w, size_t* size, unsigned char** buf) {
     memcpy(*buf, w.data.data(), *size);
     return 0;
 }
-
-// Lends lists to an index and takes them back at the end of the scope, also when writing throws.
-struct Lend {
-    faiss::IndexIVF& ivf;
-    faiss::InvertedLists* own;
-    bool owned;
-
-    Lend(faiss::IndexIVF& index, faiss::InvertedLists* lists)
-            : ivf(index), own(index.invlists), owned(index.own_invlists) {
-        ivf.invlists = lists;
-        ivf.own_invlists = false;
-    }
-    ~Lend() {
-        ivf.invlists = own;
-        ivf.own_invlists = owned;
-    }
-};
 
 // FAISS would start up to 32 threads before every search of mapped lists, to touch their pages. The kernel reads ahead
 // by itself, and a process that limits its threads must be able to.
@@ -110,33 +91,6 @@ void faiss_free_buf(unsigned char** buf) {
     if (!buf) return;
     free(*buf);
     *buf = nullptr;
-}
-
-int faiss_ivf_merge_ondisk(const char** paths, int n, const char* ivfdata, const char* out_path) {
-    return guard([&] {
-        FAISS_THROW_IF_NOT_MSG(n > 0, "no index to merge");
-        std::vector<std::unique_ptr<faiss::Index>> parts;
-        std::vector<const faiss::InvertedLists*> lists;
-        for (int i = 0; i < n; i++) {
-            // Mapped: only the pages of the list that is copied are in memory.
-            parts.emplace_back(faiss::read_index(paths[i], faiss::IO_FLAG_MMAP));
-            auto ivf = find_ivf(parts[i].get());
-            FAISS_THROW_IF_NOT_FMT(ivf, "%s is not an IVF index", paths[i]);
-            if (i > 0) parts[0]->check_compatible_for_merge(*parts[i]);
-            lists.push_back(ivf->invlists);
-        }
-        auto base = find_ivf(parts[0].get());
-        faiss::OnDiskInvertedLists merged(base->nlist, base->code_size, ivfdata);
-#if FAISS_VERSION_MAJOR * 100 + FAISS_VERSION_MINOR >= 108
-        size_t rows = merged.merge_from_multiple(lists.data(), n);
-#else
-        size_t rows = merged.merge_from(lists.data(), n);
-#endif
-        Lend lend(*base, &merged);
-        base->ntotal = rows;
-        parts[0]->ntotal = rows;
-        faiss::write_index(parts[0].get(), out_path);
-    });
 }
 
 } // extern "C"

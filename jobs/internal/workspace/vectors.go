@@ -275,17 +275,39 @@ func (l *Live) RowsOf(ctx context.Context, file int, only []int64, fn func(ids [
 
 // Keys streams ids and versions in the order of IDs, a block at a time.
 func (l *Live) Keys(ctx context.Context, fn func(ids, versions []string) error) error {
-	for i := range l.Files {
-		f := l.Files[i]
+	for i, f := range l.Files {
 		if f.Live == 0 {
 			continue
 		}
-		err := l.read(ctx, f.File, shard.ScanOptions{IDs: true, Only: f.Only}, func(b *shard.Block) error { return fn(b.AssetID, b.Version) })
-		if err != nil {
+		if err := l.KeysOf(ctx, i, f.Only, func(ids, versions []string, _ []int64) error { return fn(ids, versions) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// UnitsOf is RowsOf without the ids.
+func (l *Live) UnitsOf(ctx context.Context, file int, only []int64, fn func(vectors []float32) error) error {
+	return l.read(ctx, l.Files[file].File, shard.ScanOptions{Vectors: true, MaxRows: 4096, Only: only}, func(b *shard.Block) error {
+		if !l.Normalized {
+			vec.Normalize(b.Vectors, l.Dim)
+		}
+		return fn(b.Vectors)
+	})
+}
+
+// KeysOf streams ids, versions and row numbers of some rows of one file: ascending
+// row numbers, nil for all.
+func (l *Live) KeysOf(ctx context.Context, file int, only []int64, fn func(ids, versions []string, rows []int64) error) error {
+	return l.read(ctx, l.Files[file].File, shard.ScanOptions{IDs: true, Only: only}, func(b *shard.Block) error {
+		rows := b.Rows
+		if rows == nil {
+			for i := range b.AssetID {
+				rows = append(rows, b.First+int64(i))
+			}
+		}
+		return fn(b.AssetID, b.Version, rows)
+	})
 }
 
 // Vectors reads the vectors of some assets, by id. Assets without one are left

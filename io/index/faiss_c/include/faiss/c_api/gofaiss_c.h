@@ -68,6 +68,7 @@ void faiss_set_omp_threads(unsigned int n);
 void faiss_fvec_renorm_L2(size_t d, size_t nx, float* x);
 
 /* Any index. Ids of a search that found fewer than k rows end with -1. */
+/* An OPQ rotation and a product quantiser are set up to train on fewer rows, in fewer rounds, than upstream has it. */
 int faiss_index_factory(FaissIndex** out, int d, const char* description, FaissMetricType metric);
 void faiss_Index_free(FaissIndex* index);
 int faiss_Index_d(const FaissIndex* index);
@@ -199,11 +200,10 @@ int faiss_IndexBinaryIVF_get_centroids_and_cardinality(const FaissIndexBinaryIVF
 
 /* The version of the FAISS beneath, such as "1.7.3". */
 const char* faiss_get_version(void);
-/* Merges n IVF index files, which share one trained quantizer, into the index
- * out_path whose lists lie in the file ivfdata: memory stays at about one list.
- * Ids are kept, so the parts must not share any. The lists are found again by
- * the path ivfdata as given, so give one that the reader will see. */
-int faiss_ivf_merge_ondisk(const char** paths, int n, const char* ivfdata, const char* out_path);
+/* stop != 0: whatever FAISS call runs, or is made until it is 0 again, ends with
+ * an error at its next look: between the rounds of k-means and the blocks of a
+ * search or an assignment. May be called by any thread while others are in FAISS. */
+void faiss_interrupt(int stop);
 
 #ifdef __cplusplus
 }
