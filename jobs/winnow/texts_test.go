@@ -67,7 +67,7 @@ func TestTwentyThousandTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("index: %+v", meta)
-	if meta.Kind != "ivf" || meta.Rows != rows || meta.Recall10 < 0.95 || meta.Recall10 < meta.Target || meta.NProbe >= meta.NList {
+	if meta.Kind != "ivf_flat" || meta.Rows != rows || meta.Recall10 < 0.95 || meta.Recall10 < meta.Target || meta.NProbe >= meta.NList {
 		t.Errorf("index.json says %s", raw)
 	}
 	s.searches(t)
