@@ -63,7 +63,6 @@ type mergeSource struct {
 	l     *layout
 	at    int64 // where the next list begins
 	first int64 // row of its row 0 where Row is nil
-	kept  int64
 }
 
 func (m *merger) open(parts []MergePart) error {
