@@ -79,7 +79,6 @@ type Result struct {
 	Files   []string `json:"files,omitempty"`
 
 	groups  [][]member
-	chosen  *found
 	dropped string
 }
 

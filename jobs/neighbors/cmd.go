@@ -75,7 +75,7 @@ func (s *Stage) all(ctx context.Context, sum *stage.Summary) error {
 		if err != nil {
 			return err
 		}
-		if work(l.Rows, l.Rows, l.Dim) <= exactWork {
+		if work(l.Rows, l.Rows, l.Dim) <= s.cheap() {
 			continue
 		}
 		if err := stage.All(ctx, s.W, &indexjob.Stage{W: s.W}, &stage.Summary{}); err != nil {

@@ -39,6 +39,7 @@ type Stage struct {
 	// Only are the embeddings; nil for those whose config asks for it.
 	Only []string
 
+	most float64 // multiplications and additions that are cheap; 0 stands for exactWork
 	mu   sync.Mutex
 	hold map[string]*held // by embedding and the rows' hash
 }
@@ -122,7 +123,14 @@ func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
 	return task.NewPlan(s.Name(), run, f, tasks)
 }
 
-// Work estimates the multiplications and additions that compare rows with all.
+func (s *Stage) cheap() float64 {
+	if s.most == 0 {
+		return exactWork
+	}
+	return s.most
+}
+
+// work estimates the multiplications and additions that compare rows with all.
 func work(rows, all int64, dim int) float64 { return 2 * float64(rows) * float64(all) * float64(dim) }
 
 func (s *Stage) planOne(ctx context.Context, l *workspace.Live, k int) (*tableFacts, []task.Task, error) {
@@ -140,7 +148,7 @@ func (s *Stage) planOne(ctx context.Context, l *workspace.Live, k int) (*tableFa
 			if err != nil {
 				return nil, nil, err
 			}
-			if 2*work(int64(len(h.fresh)), l.Rows, l.Dim) <= exactWork && int64(len(h.fresh)) < l.Rows {
+			if 2*work(int64(len(h.fresh)), l.Rows, l.Dim) <= s.cheap() && int64(len(h.fresh)) < l.Rows {
 				sp.Base, fresh = old.base, int64(len(h.fresh))
 				tf.By, tf.Recall = old.By, old.Recall
 			}
@@ -151,7 +159,7 @@ func (s *Stage) planOne(ctx context.Context, l *workspace.Live, k int) (*tableFa
 		tf.Base = snap.Version
 	}
 	how := "comparing all"
-	if work(fresh, l.Rows, l.Dim) > exactWork {
+	if work(fresh, l.Rows, l.Dim) > s.cheap() {
 		m, err := s.index(ctx, l)
 		if err != nil {
 			return nil, nil, err

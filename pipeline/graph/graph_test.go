@@ -1,15 +1,18 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
+	"winnow/pipeline/seeded"
 	"winnow/pipeline/vec"
 )
 
@@ -330,5 +333,99 @@ func TestAlike(t *testing.T) {
 		if !slices.EqualFunc(got.Groups(), want.Groups(), slices.Equal[[]int32]) {
 			t.Errorf("%d bits: other groups", most)
 		}
+	}
+}
+
+func TestEarlier(t *testing.T) {
+	for _, n := range []int{1, 2, 300, 2500} {
+		const dim = 12
+		rows := random(n, dim, uint64(n))
+		of, cosines, err := Earlier(t.Context(), rows, dim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			want, best := -1, -1.0
+			for j := range i {
+				if c := plainCosine(rows[i*dim:(i+1)*dim], rows[j*dim:(j+1)*dim]); c > best {
+					want, best = j, c
+				}
+			}
+			if math.Abs(best-float64(cosines[i])) > 1e-6 || int(of[i]) != want && best < 1-1e-6 {
+				t.Fatalf("row %d of %d: %d at %v, want %d at %v", i, n, of[i], cosines[i], want, best)
+			}
+		}
+	}
+}
+
+// plainMeans is Lloyd's algorithm by the book, from the same first centres.
+func plainMeans(rows []float32, dim, k int, centers []float32) (of []int) {
+	n := len(rows) / dim
+	assign := func() []int {
+		now := make([]int, n)
+		for i := range n {
+			best := -2.0
+			for c := range k {
+				if x := plainCosine(rows[i*dim:(i+1)*dim], centers[c*dim:(c+1)*dim]); x > best {
+					now[i], best = c, x
+				}
+			}
+		}
+		return now
+	}
+	for range iterations {
+		of = assign()
+		for c := range k {
+			sum := make([]float32, dim)
+			for i := range n {
+				if of[i] == c {
+					for j := range dim {
+						sum[j] += rows[i*dim+j]
+					}
+				}
+			}
+			vec.Normalize(sum, dim)
+			copy(centers[c*dim:], sum)
+		}
+	}
+	return assign()
+}
+
+func TestTrain(t *testing.T) {
+	const n, dim, k = 1200, 8, 7
+	rows := random(n, dim, 21)
+	// One step from the first centres tells which they were.
+	first := &Clusters{Dim: dim}
+	order := all(n)
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Compare(seeded.Hash(5, strconv.Itoa(int(a))), seeded.Hash(5, strconv.Itoa(int(b))))
+	})
+	for _, i := range order[:k] {
+		first.Centers = append(first.Centers, rows[int(i)*dim:(int(i)+1)*dim]...)
+	}
+	c, err := Train(t.Context(), rows, dim, k, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, cosines := c.Assign(rows)
+	want := plainMeans(rows, dim, k, first.Centers)
+	different := 0
+	for i := range of {
+		if int(of[i]) != want[i] {
+			different++
+		}
+		if x := plainCosine(rows[i*dim:(i+1)*dim], c.Centers[int(of[i])*dim:(int(of[i])+1)*dim]); math.Abs(x-float64(cosines[i])) > 1e-5 {
+			t.Fatalf("row %d: cosine %v, want %v", i, cosines[i], x)
+		}
+	}
+	if different > 2 { // rounding
+		t.Errorf("%d of %d rows are in another cluster than by the book", different, n)
+	}
+	if _, err := Train(t.Context(), rows, dim, n+1, 1); err == nil {
+		t.Error("more clusters than rows")
+	}
+	// Copies only: centres that lose their rows must not end it.
+	if _, err := Train(t.Context(), slices.Repeat([]float32{1, 0}, 50), 2, 5, 1); err != nil {
+		t.Error(err)
 	}
 }
