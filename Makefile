@@ -139,6 +139,16 @@ run-bench-functions:
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/functions_data.py build/winnow .deps build/bench/data/functions
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/functions.py
 
+.PHONY: bench-project setup-project run-bench-project
+bench-project: setup-project binary run-demo run-bench-project ## measure how fast and how well winnow lays rows out, beside umap-learn (8 minutes)
+setup-project:
+	@./setup.sh test demo labeled project
+run-bench-project:
+	@mkdir -p build/bench/data/functions
+	@$(GO) build -o build/bench/project ./testdata/bench/project
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/functions_data.py build/winnow .deps build/bench/data/functions
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/project.py $(DEMO_WORKSPACE) build/bench/data/functions .deps/venv-umap/bin/python
+
 .PHONY: argo-lint
 argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)
 	@./setup.sh argo

@@ -8,6 +8,7 @@
 #   ./setup.sh lint     and what `make lint` needs: shellcheck, staticcheck
 #   ./setup.sh bench    and the photos of `make bench-embed`
 #   ./setup.sh labeled  and the labeled pictures of `make bench-functions` (needs npm)
+#   ./setup.sh project  and umap-learn, the peer of `make bench-project` (90 MB)
 #   ./setup.sh argo     and the argo command for `make argo-lint`
 #   ./setup.sh cloud    and emulators of Google's and Azure's storage for `make test-cloud` (needs npm)
 #
@@ -533,6 +534,10 @@ part() {
 		bench_steps
 		labeled
 		;;
+	project)
+		step umap 'umap-learn, the peer of make bench-project (90 MB)' 'PyPI must be reachable.'
+		venv venv-umap "$ROOT/testdata/bench/umap.txt"
+		;;
 	lint)
 		step lint 'shellcheck and staticcheck' 'Debian packages and Go modules must be reachable.'
 		packages shellcheck
@@ -555,13 +560,13 @@ main() {
 	local what
 	for what in "$@"; do
 		case $what in
-		core | demo | test | models | bench | labeled | lint | argo | cloud) ;;
+		core | demo | test | models | bench | labeled | project | lint | argo | cloud) ;;
 		-h | --help | help)
 			sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
 			return
 			;;
 		*)
-			echo "setup.sh: what is \"$what\"? One of core, demo, test, models, bench, labeled, lint, argo, cloud; -h explains." >&2
+			echo "setup.sh: what is \"$what\"? One of core, demo, test, models, bench, labeled, project, lint, argo, cloud; -h explains." >&2
 			exit 2
 			;;
 		esac

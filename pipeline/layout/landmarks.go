@@ -25,7 +25,7 @@ func throughLandmarks(ctx context.Context, g *Neighbors, o *Options) (*Map, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &placing{g: g, o: o, pos: make([][2]float32, 0, n), at: slices.Repeat([]int32{-1}, n), forces: newForces(o, len(marks), 1)}
+	p := &placing{g: g, o: o, pos: make([][2]float32, 0, n), at: slices.Repeat([]int32{-1}, n), forces: newForces(o, len(marks))}
 	p.pos = append(p.pos, pos...)
 	for k, i := range marks {
 		p.at[i] = int32(k)

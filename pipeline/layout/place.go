@@ -27,7 +27,7 @@ func Place(ctx context.Context, old []float32, g *Neighbors, options Options) ([
 	if err := g.check(n + m); err != nil {
 		return nil, 0, err
 	}
-	p := &placing{g: g, own: n, o: o, pos: make([][2]float32, n, n+m), at: make([]int32, n+m), forces: newForces(o, n, 1)}
+	p := &placing{g: g, own: n, o: o, pos: make([][2]float32, n, n+m), at: make([]int32, n+m), forces: newForces(o, n)}
 	for i := range n {
 		p.pos[i], p.at[i] = [2]float32{old[2*i], old[2*i+1]}, int32(i)
 	}
@@ -162,9 +162,17 @@ func (p *placing) settle(l *list, share []uint32, key uint64) [2]float32 {
 		place = p.pos[l.rows[0]]
 	}
 	epochs := max(1, p.o.Epochs/placeEpochs)
+	m := mover{forces: p.forces, state: mix(p.seed ^ key), seen: p.pos}
 	for e := range epochs {
-		alpha := placeAlpha * (1 - float32(e)/float32(epochs))
-		place[0], place[1] = p.move(place[0], place[1], -1, key, p.pos, l.rows, share, uint32(e), alpha)
+		m.alpha = placeAlpha * (1 - float32(e)/float32(epochs))
+		for k, at := range l.rows {
+			if due(share[k], uint32(e)) {
+				dx, dy := m.pulled(place, p.pos[at])
+				place[0] += dx
+				place[1] += dy
+				place = m.pushed(place, -1)
+			}
+		}
 	}
 	return place
 }

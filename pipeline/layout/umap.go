@@ -61,7 +61,7 @@ func full(ctx context.Context, g *Graph, o *Options) ([][2]float32, error) {
 	}
 	counter := o.Progress.Start("layout", "epochs", int64(o.Epochs))
 	defer counter.Done()
-	m := newMotion(g, pos, o.Epochs, newForces(o, g.Len(), 2))
+	m := newMotion(g, pos, o.Epochs, newForces(o, g.Len()))
 	if err := m.run(ctx, o.Epochs, func() { counter.Add(1) }); err != nil {
 		return nil, err
 	}
