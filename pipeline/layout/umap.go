@@ -212,13 +212,10 @@ type Map struct {
 
 // UMAP lays out all rows of a graph of neighbours (McInnes, Healy & Melville
 // 2018): the fuzzy union of their neighbourhoods, a spectral start, and stochastic
-// gradient descent with negative samples, which takes points in a fixed order in
-// which threads do not matter. The same graph, options and kind of processor give
+// gradient descent with negative samples, in a fixed order in which the number of
+// threads does not matter. The same graph, options and kind of processor give
 // the same bytes. Above Options.Landmarks rows as many of them are laid out, and
 // the others placed.
-//
-// It takes, beside the graph, some 16 bytes for each neighbour of each row that is
-// laid out, 512 a row while the start is computed, and 12 for each other row.
 func UMAP(ctx context.Context, g *Neighbors, options Options) (*Map, error) {
 	n := g.Len()
 	o, err := options.withDefaults(n)
