@@ -3,12 +3,15 @@ package shard
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
 	"slices"
+	"sort"
 	"sync"
 	"unsafe"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/rle"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -16,10 +19,10 @@ import (
 
 // plainColumn reads vectors whose pages are as Writer writes them: version 2,
 // uncompressed, PLAIN, whole rows of dim numbers without a null. The numbers of
-// such a page are copied once, and its levels compared with what they must be,
-// where parquet-go unpacks the levels and copies both several times. As soon as
-// something is otherwise the rest of the row group is floatColumn's, which reads
-// all that Parquet allows and says what is wrong with the rest.
+// such a page are read to where they are wanted, and its levels compared with
+// what they must be, where parquet-go unpacks the levels and copies both several
+// times. As soon as something is otherwise the rest of the row group is
+// floatColumn's, which reads all that Parquet allows and says what is wrong.
 type plainColumn struct {
 	floatColumn
 	file   io.ReaderAt
@@ -28,7 +31,8 @@ type plainColumn struct {
 	levels *levels
 
 	header  format.PageHeader
-	buf     []byte
+	buf     []byte // header, levels, and the numbers that are not read to out at once
+	ahead   int    // bytes to read with the next header: the last page's header and levels
 	numbers []byte // the page's
 	next    int    // the page's next row
 	n       int    // its rows
@@ -59,7 +63,41 @@ func newPlain(slow floatColumn, file io.ReaderAt, meta *format.ColumnMetaData, k
 
 func (c *plainColumn) append(n int) error { return c.through(int64(n), true) }
 
-func (c *plainColumn) skipTo(row int64) error { return c.through(row-c.row, false) }
+func (c *plainColumn) skipTo(row int64) error {
+	if row-c.row > int64(c.n-c.next) && !c.slow {
+		if err := c.jump(row); err != nil {
+			return err
+		}
+	}
+	return c.through(row-c.row, false)
+}
+
+// jump goes to the page of a row by the offset index, where there is one.
+// Without, the headers of the pages between tell the way.
+func (c *plainColumn) jump(row int64) error {
+	chunk, ok := c.chunk.(*parquet.FileColumnChunk)
+	if !c.indexed || !ok {
+		return nil
+	}
+	index, err := chunk.OffsetIndex()
+	if err != nil {
+		c.indexed = false
+		if errors.Is(err, parquet.ErrMissingOffsetIndex) {
+			return nil
+		}
+		return err
+	}
+	at := sort.Search(index.NumPages(), func(i int) bool { return index.FirstRowIndex(i) > row }) - 1
+	if at < 0 || index.FirstRowIndex(at) <= c.row {
+		return nil
+	}
+	off := index.Offset(at)
+	if off < c.off || off >= c.end {
+		return corruptf("the offset index has row %d at byte %d, outside of its column", c.first+row, off)
+	}
+	c.off, c.row, c.next, c.n = off, index.FirstRowIndex(at), 0, 0
+	return nil
+}
 
 // through goes n rows further, and keeps their numbers if keep is set.
 func (c *plainColumn) through(n int64, keep bool) error {
@@ -77,7 +115,9 @@ func (c *plainColumn) through(n int64, keep bool) error {
 		if keep {
 			at := len(*c.out)
 			*c.out = slices.Grow(*c.out, k*c.dim)[:at+k*c.dim]
-			copy(bytesOf((*c.out)[at:]), c.numbers[c.next*size:(c.next+k)*size])
+			if c.numbers != nil { // otherwise page has put them there
+				copy(bytesOf((*c.out)[at:]), c.numbers[c.next*size:(c.next+k)*size])
+			}
 		}
 		c.next += k
 		c.row += int64(k)
@@ -104,10 +144,11 @@ func (c *plainColumn) rest(n int64, keep bool) error {
 	return c.floatColumn.skipTo(c.row + n)
 }
 
-// page makes the next page the current one and reports whether it could. A page
-// of fewer rows than skip, when none is kept, is not read.
-func (c *plainColumn) page(skip int64, keep bool) (bool, error) {
-	head := c.room(int(min(headerBytes, c.end-c.off)))
+// page makes the next page the current one and reports whether it could. Of a page
+// of no more than the n rows that are gone through the numbers are not kept here:
+// they are read to behind the end of out, or, unless keep is set, not at all.
+func (c *plainColumn) page(n int64, keep bool) (bool, error) {
+	head := c.room(int(min(int64(max(headerBytes, c.ahead)), c.end-c.off)))
 	if len(head) == 0 {
 		return false, nil
 	}
@@ -123,12 +164,13 @@ func (c *plainColumn) page(skip int64, keep bool) (bool, error) {
 	h, v := &c.header, &c.header.DataPageHeaderV2.V
 	body := c.off + int64(r.BytesRead())
 	rows, size := int64(v.NumRows), int64(h.CompressedPageSize)
+	levels := int64(v.RepetitionLevelsByteLength) + int64(v.DefinitionLevelsByteLength)
 	switch {
 	case h.Type != format.DataPageV2 || !h.DataPageHeaderV2.Valid || v.Encoding != format.Plain || v.NumNulls != 0,
 		h.UncompressedPageSize != h.CompressedPageSize || size > maxPlain || size > c.end-body,
 		rows < 1 || rows > c.rows-c.row || int64(v.NumValues) != rows*int64(c.dim),
 		v.RepetitionLevelsByteLength < 0 || v.DefinitionLevelsByteLength < 0,
-		int64(v.RepetitionLevelsByteLength)+int64(v.DefinitionLevelsByteLength)+4*rows*int64(c.dim) != size:
+		levels+4*rows*int64(c.dim) != size:
 		return false, nil
 	}
 	if c.row+rows == c.rows && body+size != c.end {
@@ -137,34 +179,53 @@ func (c *plainColumn) page(skip int64, keep bool) (bool, error) {
 	c.next, c.n = 0, int(rows)
 	c.numbers = nil
 	c.off = body + size
-	if !keep && rows <= skip {
+	whole := rows <= n
+	if !keep && whole {
 		return true, nil
 	}
-	data := c.room(int(size))
-	if err := c.readAt(data, body); err != nil {
-		return false, err
-	}
-	if !c.sound(data) {
+	ok, err := c.load(body, int(levels), head[r.BytesRead():], whole)
+	if !ok || err != nil {
 		c.n = 0
-		return false, nil
 	}
-	return true, nil
+	return ok, err
 }
 
-// sound checks a page's sum and levels, and finds its numbers.
+// load reads the levels and numbers of a page, whose first bytes are known, and
+// reports whether they are as they must be. The numbers go to behind the end of
+// out, or to c.numbers.
+func (c *plainColumn) load(body int64, levels int, known []byte, toOut bool) (bool, error) {
+	c.ahead = headerBytes + levels
+	size := 4 * c.n * c.dim
+	if levels > len(known) {
+		known = c.room(levels)
+		if err := c.readAt(known, body); err != nil {
+			return false, err
+		}
+	}
+	sum := crc32.ChecksumIEEE(known[:levels])
+	if !c.sound(known[:levels]) {
+		return false, nil
+	}
+	var to []byte
+	if toOut {
+		at := len(*c.out)
+		*c.out = slices.Grow(*c.out, c.n*c.dim)
+		to = bytesOf((*c.out)[at : at+c.n*c.dim])
+	} else {
+		to = c.room(size)
+		c.numbers = to
+	}
+	if err := c.readAt(to, body+int64(levels)); err != nil {
+		return false, err
+	}
+	return c.header.CRC == 0 || uint32(c.header.CRC) == crc32.Update(sum, crc32.IEEETable, to), nil
+}
+
+// sound compares a page's levels with those of whole rows.
 func (c *plainColumn) sound(data []byte) bool {
-	v := &c.header.DataPageHeaderV2.V
-	if c.header.CRC != 0 && uint32(c.header.CRC) != crc32.ChecksumIEEE(data) {
-		return false
-	}
 	want, err := c.levels.of(c.n, c.dim)
-	if err != nil {
-		return false
-	}
-	a := int(v.RepetitionLevelsByteLength)
-	b := a + int(v.DefinitionLevelsByteLength)
-	c.numbers = data[b:]
-	return bytes.Equal(data[:a], want[0]) && bytes.Equal(data[a:b], want[1])
+	a := int(c.header.DataPageHeaderV2.V.RepetitionLevelsByteLength)
+	return err == nil && bytes.Equal(data[:a], want[0]) && bytes.Equal(data[a:], want[1])
 }
 
 func (c *plainColumn) room(n int) []byte {

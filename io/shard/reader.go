@@ -189,6 +189,19 @@ type ScanOptions struct {
 	IDs      bool    // fill AssetID, Version and ContentHash
 	MaxRows  int     // rows a block at most; default RowGroupRows
 	Only     []int64 // ascending row numbers; nil reads all rows
+	Groups   Groups  // row groups; none reads all
+}
+
+// Groups are row groups From to To−1 of a file.
+type Groups struct{ From, To int }
+
+// GroupRows are the numbers of rows of the row groups, which blocks never cross.
+func (s *Reader) GroupRows() []int64 {
+	var out []int64
+	for _, g := range s.f.RowGroups() {
+		out = append(out, g.NumRows())
+	}
+	return out
 }
 
 // Blocks reads the rows in order and calls fn with a block at a time. The
@@ -206,11 +219,16 @@ func (s *Reader) Blocks(o ScanOptions, fn func(*Block) error) error {
 	first := int64(0)
 	for i, g := range s.f.RowGroups() {
 		last := first + g.NumRows()
+		if o.Groups != (Groups{}) && (i < o.Groups.From || i >= o.Groups.To) {
+			first = last
+			continue
+		}
 		only := o.Only
 		if only != nil {
+			from, _ := slices.BinarySearch(only, first)
 			n, _ := slices.BinarySearch(only, last)
-			only, o.Only = only[:n], only[n:]
-			if n == 0 {
+			only, o.Only = only[from:n], only[n:]
+			if len(only) == 0 {
 				first = last
 				continue
 			}

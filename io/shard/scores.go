@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -18,7 +17,7 @@ const (
 	// MaxScoreColumns is the largest number of functions in one file.
 	MaxScoreColumns = 4096
 
-	scoreChunk      = 4096 // rows that are handed to parquet-go at a time
+	scoreChunk      = 4096 // row groups are multiples of so many rows
 	scoreGroupBytes = 256 << 20
 )
 
@@ -64,149 +63,6 @@ func scoreSchema(columns []string) *parquet.Schema {
 		add(c, score)
 	}
 	return parquet.NewSchema("scores", g)
-}
-
-// ScoreWriter writes a score file: asset_id, version and one FLOAT column a
-// function. It holds at most one row group in memory.
-type ScoreWriter struct {
-	w       *parquet.GenericWriter[any]
-	columns []string
-	rows    int64
-	group   int // rows of the row group so far
-
-	// A chunk of rows. Pages end only between chunks, so that they do not depend
-	// on how the caller cuts the rows.
-	ids, versions []string
-	cols          [][]float32
-	values        []parquet.Value
-
-	err error // the first error; the file is lost
-}
-
-// NewScoreWriter returns a ScoreWriter with the given columns, whose names
-// differ from each other and from asset_id and version, letters' case aside:
-// SQL does not tell it.
-func NewScoreWriter(w io.Writer, columns []string) (*ScoreWriter, error) {
-	if err := checkColumns(columns); err != nil {
-		return nil, fmt.Errorf("write scores: %w", err)
-	}
-	pw := parquet.NewGenericWriter[any](w, append(writerOptions(), scoreSchema(columns), parquet.KeyValueMetadata(keyFormat, "1"))...)
-	return &ScoreWriter{w: pw, columns: columns, cols: make([][]float32, len(columns))}, nil
-}
-
-func checkColumns(columns []string) error {
-	if len(columns) > MaxScoreColumns {
-		return fmt.Errorf("%d columns; a file holds at most %d", len(columns), MaxScoreColumns)
-	}
-	seen := map[string]bool{"": true, colAsset: true, colVersion: true}
-	for _, c := range columns {
-		if l := strings.ToLower(c); seen[l] {
-			return fmt.Errorf("column %q is empty, twice, or one of %s and %s", c, colAsset, colVersion)
-		} else {
-			seen[l] = true
-		}
-	}
-	return nil
-}
-
-// Write appends rows: cols[c][i] is the score of asset ids[i] in column c, a
-// finite number. The bytes of the file do not depend on how the rows are cut
-// into calls. After an error the writer is of no use.
-func (w *ScoreWriter) Write(ids, versions []string, cols [][]float32) error {
-	if w.err != nil {
-		return w.err
-	}
-	if err := w.write(ids, versions, cols); err != nil {
-		w.err = fmt.Errorf("write scores: %w", err)
-	}
-	return w.err
-}
-
-func (w *ScoreWriter) write(ids, versions []string, cols [][]float32) error {
-	if len(versions) != len(ids) || len(cols) != len(w.columns) {
-		return fmt.Errorf("%d ids, %d versions and %d columns for the %d of the file", len(ids), len(versions), len(cols), len(w.columns))
-	}
-	for c, col := range cols {
-		if len(col) != len(ids) {
-			return fmt.Errorf("column %s has %d scores for %d rows", w.columns[c], len(col), len(ids))
-		}
-		if !finite(col) {
-			for i, s := range col {
-				if !finite([]float32{s}) {
-					return fmt.Errorf("column %s, row %d (asset %q): the score is %v", w.columns[c], w.rows+int64(i), ids[i], s)
-				}
-			}
-		}
-	}
-	for lo := 0; lo < len(ids); {
-		n := min(len(ids)-lo, scoreChunk-len(w.ids))
-		w.ids = append(w.ids, ids[lo:lo+n]...)
-		w.versions = append(w.versions, versions[lo:lo+n]...)
-		for c, col := range cols {
-			w.cols[c] = append(w.cols[c], col[lo:lo+n]...)
-		}
-		lo += n
-		w.rows += int64(n)
-		if len(w.ids) == scoreChunk {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// flush hands the chunk to parquet-go, column by column.
-func (w *ScoreWriter) flush() error {
-	if len(w.ids) == 0 {
-		return nil
-	}
-	// Required columns have levels of 0, as new values do; which column a value
-	// belongs to is its writer's business.
-	cw := w.w.ColumnWriters()
-	w.values = slices.Grow(w.values[:0], len(w.ids))[:len(w.ids)]
-	for c, texts := range [][]string{w.ids, w.versions} {
-		for i, s := range texts {
-			w.values[i] = parquet.ValueOf(s)
-		}
-		if _, err := cw[c].WriteRowValues(w.values); err != nil {
-			return err
-		}
-	}
-	for c, col := range w.cols {
-		for i, s := range col {
-			w.values[i] = parquet.FloatValue(s)
-		}
-		if _, err := cw[c+2].WriteRowValues(w.values); err != nil {
-			return err
-		}
-		w.cols[c] = col[:0]
-	}
-	w.group += len(w.ids)
-	w.ids, w.versions = w.ids[:0], w.versions[:0]
-	if w.group == groupRows(len(w.columns)) {
-		w.group = 0
-		return w.w.Flush()
-	}
-	return nil
-}
-
-// Rows is the number of rows written.
-func (w *ScoreWriter) Rows() int64 { return w.rows }
-
-// Close writes the footer. It does not close the underlying writer.
-func (w *ScoreWriter) Close() error {
-	if w.err != nil {
-		return w.err
-	}
-	w.err = errClosed
-	if err := w.flush(); err != nil {
-		return fmt.Errorf("write scores: %w", err)
-	}
-	if err := w.w.Close(); err != nil {
-		return fmt.Errorf("write scores: %w", err)
-	}
-	return nil
 }
 
 // Scores reads a score file. Several calls of Read may go on at once.

@@ -17,7 +17,7 @@ func Versions(ctx context.Context, w *workspace.Workspace, l *workspace.Live, fn
 	if err := a.Check(ctx, fns); err != nil {
 		return nil, err
 	}
-	st, err := Statistics(ctx, w, l)
+	st, err := statisticsFor(ctx, w, l, fns)
 	if err != nil {
 		return nil, err
 	}

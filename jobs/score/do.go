@@ -11,7 +11,6 @@ import (
 
 	"winnow/io/shard"
 	"winnow/jobs/internal/workspace"
-	"winnow/pipeline/function"
 	"winnow/pipeline/score"
 	"winnow/pipeline/task"
 )
@@ -65,38 +64,13 @@ func (s *Stage) task(ctx context.Context, sp spec) (*score.Task, error) {
 		}
 		t.Functions = append(t.Functions, f)
 	}
-	root := workspace.EmbeddingRoot(sp.Embedding, sp.Fingerprint)
-	for _, path := range sp.Shards {
-		t.Parts = append(t.Parts, part{s.W, root + "/" + path})
+	if t.Parts, err = s.parts(ctx, sp); err != nil {
+		return nil, err
 	}
 	if len(sp.Kept) > 0 {
 		t.Kept = &score.Kept{Columns: sp.Kept, Rows: s.kept(ctx, workspace.ScoresRoot(sp.Embedding)+"/"+sp.Keep, sp.Kept)}
 	}
 	return t, nil
-}
-
-// part is one shard.
-type part struct {
-	w   *workspace.Workspace
-	key string
-}
-
-// Read implements score.Part.
-func (p part) Read(ctx context.Context, fn func(score.Block) error) error {
-	in, err := p.w.Store.OpenAt(ctx, p.key)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	r, err := shard.Open(in, in.Size())
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.key, err)
-	}
-	// Whole blocks of a pass, so that a row's score does not depend on how it was
-	// reached.
-	return r.Blocks(shard.ScanOptions{Keys: true, Vectors: true, MaxRows: function.BlockRows}, func(b *shard.Block) error {
-		return fn(score.Block{AssetID: b.AssetID, Version: b.Version, Vectors: b.Vectors})
-	})
 }
 
 var errStop = errors.New("stop")

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"winnow/configs"
 	"winnow/jobs/internal/workspace"
+	"winnow/models"
 	"winnow/pipeline/function"
 )
 
@@ -38,6 +40,23 @@ func Statistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) 
 		return readStatistics(ctx, w, key)
 	}
 	return st, nil
+}
+
+// NeedsStatistics reports whether fitting functions takes the corpus statistics of
+// their embedding: for lda, classifier, and texts among pictures.
+func NeedsStatistics(l *workspace.Live, fns []*configs.Function) bool {
+	return slices.ContainsFunc(fns, func(f *configs.Function) bool {
+		return f.How().UsesStatistics() || l.Space.Spec.Kind == models.Image && slices.ContainsFunc(all(f), func(a function.Anchor) bool { return a.Text != "" })
+	})
+}
+
+// statisticsFor returns what fitting functions takes. Where none of them needs
+// statistics none are made: they say no more than which embedding it is.
+func statisticsFor(ctx context.Context, w *workspace.Workspace, l *workspace.Live, fns []*configs.Function) (*function.Statistics, error) {
+	if NeedsStatistics(l, fns) {
+		return Statistics(ctx, w, l)
+	}
+	return &function.Statistics{Embedding: l.Embedding.Name, Fingerprint: l.Fingerprint, Dim: l.Dim}, nil
 }
 
 // LookStatistics is Statistics for those who only look: a first version is made

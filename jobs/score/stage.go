@@ -156,7 +156,7 @@ func (s *Stage) check(ctx context.Context, anchors *Anchors, live map[string]*wo
 // fit makes sure that every function of an embedding has its fitted file, and
 // returns the columns sorted by name.
 func (s *Stage) fit(ctx context.Context, anchors *Anchors, l *workspace.Live, fns []*configs.Function) ([]column, error) {
-	st, err := Statistics(ctx, s.W, l)
+	st, err := statisticsFor(ctx, s.W, l, fns)
 	if err != nil {
 		return nil, err
 	}

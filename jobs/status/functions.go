@@ -33,7 +33,7 @@ func functions(ctx context.Context, w *workspace.Workspace, e configs.Embedding,
 	if err != nil {
 		return out, err
 	}
-	if scores.Version < 0 || !measured {
+	if scores.Version < 0 || !measured && score.NeedsStatistics(l, defs) {
 		// Versions would make the statistics: that is for the score job.
 		for i := range out {
 			out[i].State = NotScored
