@@ -58,7 +58,7 @@ func modularity(g *Graph, c []int32, resolution float64) float64 {
 }
 
 func TestClustersAreGoodAndConnected(t *testing.T) {
-	g := nearest(clouds(22, 400, 3, 1, 1), 3, 8, 0) // one cloud: no clear clusters
+	g := nearest(clouds(22, 160, 3, 1, 1), 3, 8, 0) // one cloud: no clear clusters
 	u, err := Union(t.Context(), g, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -242,10 +242,10 @@ func withProcessors(fn func(threads int)) {
 }
 
 func TestUMAPIsReproducible(t *testing.T) {
-	const n, dim = 1600, 8
+	const n, dim = 1100, 8
 	rows := clouds(5, n, dim, 6, 0.6)
 	g := nearest(rows, dim, 10, 0)
-	for name, o := range map[string]Options{"all": {Seed: 7, Epochs: 12}, "landmarks": {Seed: 7, Epochs: 12, Landmarks: 1100}} {
+	for name, o := range map[string]Options{"all": {Seed: 7, Epochs: 12}, "landmarks": {Seed: 7, Epochs: 12, Landmarks: 1050}} {
 		var first []byte
 		withProcessors(func(threads int) {
 			m, err := UMAP(t.Context(), g, o)
@@ -272,7 +272,7 @@ func TestUMAPIsReproducible(t *testing.T) {
 }
 
 func TestUMAPCanBeTrusted(t *testing.T) {
-	const n, dim = 900, 12
+	const n, dim = 600, 12
 	rows := clouds(6, n, dim, 8, 0.4)
 	g := nearest(rows, dim, 14, 0)
 	start := make([]float32, 2*n)
@@ -286,7 +286,7 @@ func TestUMAPCanBeTrusted(t *testing.T) {
 	}{
 		{"spectral", Options{Seed: 1, Epochs: 100}, 0.93},
 		{"given start", Options{Seed: 1, Epochs: 100, Start: start}, 0.93},
-		{"landmarks", Options{Seed: 1, Epochs: 100, Landmarks: 300}, 0.91},
+		{"landmarks", Options{Seed: 1, Epochs: 100, Landmarks: 250}, 0.89},
 		{"seven neighbours", Options{Seed: 1, Epochs: 100, Neighbors: 7}, 0.92},
 	} {
 		m, err := UMAP(t.Context(), g, c.o)
@@ -305,7 +305,7 @@ func TestUMAPCanBeTrusted(t *testing.T) {
 }
 
 func TestSmallGraphs(t *testing.T) {
-	for n := range 40 {
+	for n := range 24 {
 		rows := clouds(uint64(n), n, 4, 3, 0.1)
 		g := &Neighbors{K: 3}
 		if n > 3 {
