@@ -149,6 +149,13 @@ run-bench-project:
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/functions_data.py build/winnow .deps build/bench/data/functions
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/project.py $(DEMO_WORKSPACE) build/bench/data/functions .deps/venv-umap/bin/python
 
+.PHONY: bench-mislabels run-bench-mislabels
+bench-mislabels: setup-labeled binary run-bench-mislabels ## measure how many planted mislabels diagnose finds (3 minutes; the first time 3 more)
+run-bench-mislabels:
+	@mkdir -p build/bench/data/functions
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/functions_data.py build/winnow .deps build/bench/data/functions
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/mislabels.py
+
 .PHONY: argo-lint
 argo-lint: ## check the Argo templates in configs/argo with the argo command (built once, 3 minutes)
 	@./setup.sh argo

@@ -381,7 +381,8 @@ func TestNeighbours(t *testing.T) {
 		label[i] = (of[i] + 1) % 3
 	}
 	var got []int
-	for _, d := range Neighbours(rows, 10, label, 700, 10, 3) {
+	doubts, polls := Neighbours(rows, 10, label, 700, 10, 3)
+	for _, d := range doubts {
 		got = append(got, d.Item)
 		if d.Likely != of[d.Item] || d.Quality > .2 {
 			t.Errorf("%+v", d)
@@ -391,7 +392,43 @@ func TestNeighbours(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if d := Neighbours(rows[:10], 10, label[:1], 1, 10, 3); d != nil {
+	for i, p := range polls {
+		if doubtful := slices.Contains(want, i); p.Asked != 10 || p.Doubtful() != doubtful || (p.Margin() <= .25) != doubtful {
+			t.Errorf("row %d: %+v, margin %v", i, p, p.Margin())
+		}
+	}
+	if d, p := Neighbours(rows[:10], 10, label[:1], 1, 10, 3); d != nil || p != nil {
 		t.Error("a row is its own neighbour")
+	}
+}
+
+func TestMargins(t *testing.T) {
+	one := []Object{{Class: 1}}
+	items := []Item{{Truth: one, Scores: []Score{{0, .2}, {1, .7}, {2, .1}}}, {Truth: one, Scores: []Score{{0, 1}}}, {Truth: one}, {Scores: []Score{{0, 1}}}}
+	want := []float64{.75, 0, math.NaN(), math.NaN()}
+	for i, got := range Margins(items, 3) {
+		if !(math.Abs(got-want[i]) < 1e-12 || math.IsNaN(got) && math.IsNaN(want[i])) {
+			t.Errorf("item %d: %v, want %v", i, got, want[i])
+		}
+	}
+	for _, c := range []struct {
+		votes    []int // classes of the neighbours, nearest first; the label is 0
+		want     Poll
+		margin   float64
+		doubtful bool
+	}{
+		{[]int{0, 0, 0}, Poll{3, 3, -1, 0}, 1, false},
+		{[]int{2, 1, 1, 2, 0}, Poll{5, 1, 2, 2}, .4, false},
+		{[]int{1, 1, 1, 1, 0}, Poll{5, 1, 1, 4}, .2, true},
+		{[]int{1, 1, 2}, Poll{3, 0, 1, 2}, 1. / 6, true},
+	} {
+		var near []neighbour
+		for i := range c.votes {
+			near = append(near, neighbour{row: i})
+		}
+		p := poll(near, c.votes, 0, make([]int, 3))
+		if p != c.want || math.Abs(p.Margin()-c.margin) > 1e-12 || p.Doubtful() != c.doubtful {
+			t.Errorf("%v: %+v, margin %v, doubtful %v", c.votes, p, p.Margin(), p.Doubtful())
+		}
 	}
 }

@@ -117,20 +117,51 @@ func byQuality(list []Doubt) {
 	slices.SortStableFunc(list, func(a, b Doubt) int { return cmp.Compare(a.Quality, b.Quality) })
 }
 
-// Neighbours finds labels that the nearest labeled rows contradict: at least two
-// thirds of the k nearest have one other class, and at most a fifth the label's
-// own. rows are vectors of dim numbers of length 1; label holds their classes.
-// The first queries rows are looked at, all of them are neighbours. Quality is
-// the share of neighbours with the same label. Time grows with queries × rows,
-// memory does not.
-func Neighbours(rows []float32, dim int, label []int, queries, k, classes int) []Doubt {
+// Margins is what Confident's quality is for every item, in doubt or not, in [0, 1];
+// NaN where an item has not one label and Scores.
+func Margins(items []Item, classes int) []float64 {
+	out := make([]float64, len(items))
+	p := make([]float64, classes)
+	for i := range items {
+		it := &items[i]
+		if len(it.Truth) != 1 || it.Scores == nil {
+			out[i] = math.NaN()
+			continue
+		}
+		clear(p)
+		for _, s := range it.Scores {
+			p[s.Class] = s.P
+		}
+		out[i] = margin(p, it.Truth[0].Class)
+	}
+	return out
+}
+
+// Poll is what the nearest labeled rows say of one row's label: Own of Asked have
+// the same, Most have the class Other, the most frequent of the others; -1 and 0
+// where there is none.
+type Poll struct{ Asked, Own, Other, Most int }
+
+// Doubtful reports that at least two thirds of the neighbours have one other class,
+// and at most a fifth the label's own.
+func (p Poll) Doubtful() bool { return p.Other >= 0 && 3*p.Most >= 2*p.Asked && 5*p.Own <= p.Asked }
+
+// Margin is to neighbours what Confident's quality is to a model: (1 + share of the
+// label's class − share of the most frequent other one)/2, in [0, 1].
+func (p Poll) Margin() float64 { return (1 + float64(p.Own-p.Most)/float64(p.Asked)) / 2 }
+
+// Neighbours asks the k nearest labeled rows of each of the first queries rows, and
+// lists those that are in doubt (see Poll.Doubtful), with the share of neighbours of
+// the same label as Quality, the most doubtful first. All rows are neighbours, none is
+// its own. rows are vectors of dim numbers of length 1; label holds their classes. Of
+// one row there is nothing to ask. Time grows with queries × rows, memory does not.
+func Neighbours(rows []float32, dim int, label []int, queries, k, classes int) (list []Doubt, polls []Poll) {
 	const block = 256
 	n := len(label)
 	if k = min(k, n-1); k < 1 {
-		return nil
+		return nil, nil
 	}
-	var out []Doubt
-	near := make([]neighbour, 0, k+1)
+	polls = make([]Poll, 0, queries)
 	scores := make([]float32, block*block)
 	tops := make([][]neighbour, block)
 	votes := make([]int, classes)
@@ -152,24 +183,30 @@ func Neighbours(rows []float32, dim int, label []int, queries, k, classes int) [
 			}
 		}
 		for q := range hi - lo {
-			clear(votes)
-			near = append(near[:0], tops[q]...)
-			given := label[lo+q]
-			best := -1
-			for _, x := range near {
-				c := label[x.row]
-				votes[c]++
-				if c != given && (best < 0 || votes[c] > votes[best]) {
-					best = c
-				}
-			}
-			if best >= 0 && 3*votes[best] >= 2*k && 5*votes[given] <= k {
-				out = append(out, Doubt{lo + q, given, best, float64(votes[given]) / float64(k)})
+			p := poll(tops[q], label, label[lo+q], votes)
+			if polls = append(polls, p); p.Doubtful() {
+				list = append(list, Doubt{lo + q, label[lo+q], p.Other, float64(p.Own) / float64(p.Asked)})
 			}
 		}
 	}
-	byQuality(out)
-	return out
+	byQuality(list)
+	return list, polls
+}
+
+// poll counts the neighbours' labels; votes is room for a number a class. Of classes
+// as frequent as each other the nearest row's counts.
+func poll(near []neighbour, label []int, given int, votes []int) Poll {
+	clear(votes)
+	for _, x := range near {
+		votes[label[x.row]]++
+	}
+	p := Poll{Asked: len(near), Own: votes[given], Other: -1}
+	for _, x := range near {
+		if c := label[x.row]; c != given && votes[c] > p.Most {
+			p.Other, p.Most = c, votes[c]
+		}
+	}
+	return p
 }
 
 type neighbour struct {

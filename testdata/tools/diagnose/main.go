@@ -104,7 +104,8 @@ func (p *problem) solve() any {
 		return diagnose.Confident(items, p.Classes)
 	case "neighbours":
 		rows, dim := p.flat()
-		return diagnose.Neighbours(rows, dim, p.Labels, len(p.Labels), p.Near, p.Classes)
+		doubts, _ := diagnose.Neighbours(rows, dim, p.Labels, len(p.Labels), p.Near, p.Classes)
+		return doubts
 	case "linkage":
 		rows, dim := p.flat()
 		d := diagnose.Distances(rows, dim)
