@@ -18,6 +18,7 @@ import (
 // Spec says what an index is of.
 type Spec struct {
 	ID           string // the folder's name
+	Number       int64
 	Embedding    string
 	Fingerprint  string
 	TableVersion int64
@@ -68,7 +69,7 @@ func Publish(ctx context.Context, s *store.Store, spec Spec, b *Built, ids IDSou
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	m = &Meta{
-		Format: metaVersion, ID: spec.ID, Embedding: spec.Embedding, Fingerprint: spec.Fingerprint,
+		Format: metaVersion, ID: spec.ID, Number: spec.Number, Embedding: spec.Embedding, Fingerprint: spec.Fingerprint,
 		TableVersion: spec.TableVersion, Live: spec.Live, Asked: spec.Asked, Params: spec.Params, FAISS: FAISSVersion(),
 	}
 	path := filepath.Join(dir, BaseFile)
@@ -77,6 +78,13 @@ func Publish(ctx context.Context, s *store.Store, spec Spec, b *Built, ids IDSou
 	}
 	if err := Tune(ctx, path, &m.Params, b.Queries, b.Truth, progress); err != nil {
 		return nil, err
+	}
+	if m.Kind != Flat {
+		sizes := make([]int64, m.NList)
+		if err := addSizes(sizes, path, &m.Params); err != nil {
+			return nil, err
+		}
+		m.Drift = Drift{TrainedRows: m.Rows, Trained: imbalance(sizes), Imbalance: imbalance(sizes)}
 	}
 	part, err := putPart(ctx, s, m, BaseFile, path, spec.Shards, m.Rows, ids)
 	if err != nil {

@@ -21,6 +21,7 @@ type Folder struct {
 
 type part struct {
 	first  int64 // row of the index of its row 0
+	path   string
 	ix     *Index
 	ids    *IDs
 	f      *os.File
@@ -84,6 +85,7 @@ func openPart(ctx context.Context, s *store.Store, m *Meta, i int, cacheDir stri
 	if err != nil {
 		return nil, err
 	}
+	p.path = lists
 	if p.ix, err = Open(lists, m.part(i)); err != nil {
 		return nil, err
 	}

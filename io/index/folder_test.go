@@ -311,3 +311,14 @@ func cut(name string, n int) func(t *testing.T, dir string) {
 		edit(t, dir, name, func(b []byte) []byte { return b[:len(b)-n] })
 	}
 }
+
+func fileHash(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHasher()
+	_, _ = h.Write(b)
+	return h.file("", "").BLAKE3
+}

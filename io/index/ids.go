@@ -162,3 +162,33 @@ func (s *IDs) each(ctx context.Context, fn func(first int64, rows []idRow) error
 	}
 	return nil
 }
+
+// placeRow is a row of ids.parquet without its texts.
+type placeRow struct {
+	Shard int32 `parquet:"shard,delta"`
+	Row   int64 `parquet:"row,delta"`
+}
+
+// eachPlace streams where the vectors of all rows stand.
+func (s *IDs) eachPlace(ctx context.Context, fn func(row int64, r placeRow) error) (err error) {
+	defer damagedOnPanic(&err)
+	r := parquet.NewGenericReader[placeRow](s.f)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	buf := make([]placeRow, 4096)
+	for row := int64(0); row < s.rows; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := r.Read(buf)
+		if n == 0 {
+			return damagedf("it ends at row %d of %d: %w", row, s.rows, err)
+		}
+		for _, r := range buf[:n] {
+			if err := fn(row, r); err != nil {
+				return err
+			}
+			row++
+		}
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,13 +38,16 @@ var ErrOlder = errors.New("the index has an older format; run `winnow index`")
 // finds. Rows are numbered through the parts.
 type Meta struct {
 	Format       int    `json:"format"`
-	ID           string `json:"id"` // the folder's name
+	ID           string `json:"id"`     // the folder's name
+	Number       int64  `json:"number"` // of the version: later ones count
 	Embedding    string `json:"embedding"`
 	Fingerprint  string `json:"fingerprint"`   // of the embedding's model spec
 	TableVersion int64  `json:"table_version"` // of the embedding's table
 	Live         string `json:"live"`          // hash of the rows that were live
 	Asked        string `json:"asked"`         // the kind that the config asks for
 	Params
+	Dead    int64  `json:"dead,omitempty"` // rows that were not live any more when this version was made
+	Drift   Drift  `json:"drift,omitzero"`
 	FAISS   string `json:"faiss"`             // version of the library that trained it
 	Trained *File  `json:"trained,omitempty"` // nil for flat
 	Parts   []Part `json:"parts"`             // the base, then segments
@@ -167,7 +171,7 @@ func (m *Meta) part(i int) Params {
 }
 
 // List returns the finished indexes of an embedding, whose folders lie in s:
-// older table versions first. Folders without an index.json are on their way
+// older versions first. Folders without an index.json are on their way
 // or were given up, and are left out, as are those of an older format.
 func List(ctx context.Context, s *store.Store) ([]*Meta, error) {
 	var all []*Meta
@@ -192,15 +196,12 @@ func List(ctx context.Context, s *store.Store) ([]*Meta, error) {
 		all = append(all, m)
 	}
 	slices.SortStableFunc(all, func(a, b *Meta) int {
-		if a.TableVersion != b.TableVersion {
-			return int(min(max(a.TableVersion-b.TableVersion, -1), 1))
-		}
-		return strings.Compare(a.ID, b.ID)
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.TableVersion, b.TableVersion), cmp.Compare(a.ID, b.ID))
 	})
 	return all, nil
 }
 
-// Latest returns the index of the newest table version that was built with the
+// Latest returns the newest version of the index that was built with the
 // fingerprint, or nil when there is none. s is as for List.
 func Latest(ctx context.Context, s *store.Store, fingerprint string) (*Meta, error) {
 	all, err := List(ctx, s)

@@ -210,6 +210,29 @@ func (u *tuner) probes(ctx context.Context) (probes int, recall float64, err err
 	return probes, recall, err
 }
 
+// ChooseQueries draws rows of a segment that its recall is measured with; none where
+// they are too few to tell.
+func ChooseQueries(p Params, rows int64) []int64 {
+	const least, most = 1000, 200
+	if p.Kind == Flat || rows < least {
+		return nil
+	}
+	c := newChooser(p.Seed, 3, most, rows)
+	var out []int64
+	for row := range rows {
+		if c.next() {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
+// ReadQueries reads the vectors of chosen rows.
+func ReadQueries(ctx context.Context, src Vectors, dim int, rows []int64) (*Queries, error) {
+	v, err := pickRows(ctx, src, dim, rows, func(int64) {})
+	return &Queries{Dim: dim, Rows: rows, Vectors: v}, err
+}
+
 // writeProbes changes nprobe in an index file.
 func writeProbes(path string, p *Params) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

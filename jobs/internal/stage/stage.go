@@ -33,6 +33,7 @@ type Summary struct {
 	Tasks    int               `json:"tasks"`
 	Rows     int64             `json:"rows"`
 	Rejected int64             `json:"rejected"`
+	Notes    []string          `json:"notes,omitempty"`   // what was done and why, where the stage says so: see Noted
 	Seconds  float64           `json:"seconds,omitempty"` // of work, where the stage says so: see Timed
 	Rejects  []pipeline.Reject `json:"-"`
 }
@@ -40,6 +41,15 @@ type Summary struct {
 // Timed is a stage that knows how long its tasks worked, without the time of
 // planning and loading.
 type Timed interface{ Worked() time.Duration }
+
+// Noted is a stage that says what its commit did and why.
+type Noted interface{ Notes() []string }
+
+func (s *Summary) note(st task.Stage) {
+	if n, ok := st.(Noted); ok {
+		s.Notes = n.Notes()
+	}
+}
 
 // Parallel is a stage that works best on several tasks at once.
 type Parallel interface{ Workers() int }
@@ -125,6 +135,7 @@ func Run(ctx context.Context, w *workspace.Workspace, s task.Stage, f Flags) (*S
 			results, err := e.Commit(ctx, s, p)
 			sum.Tasks = len(p.Tasks)
 			sum.Add(results)
+			sum.note(s)
 			return err
 		})
 	case "plan":
@@ -152,6 +163,7 @@ func All(ctx context.Context, w *workspace.Workspace, s task.Stage, sum *Summary
 	}
 	sum.Stage, sum.Run, sum.Tasks = s.Name(), w.App.Run, len(p.Tasks)
 	sum.Add(results)
+	sum.note(s)
 	return nil
 }
 
@@ -202,6 +214,9 @@ func (s *Summary) Print(w io.Writer) {
 			return
 		}
 		fmt.Fprintf(w, "%s: %d rows in %d tasks\n", s.Stage, s.Rows, s.Tasks)
+	}
+	for _, n := range s.Notes {
+		fmt.Fprintln(w, " ", n)
 	}
 	if s.Rejected > 0 {
 		fmt.Fprintf(w, "%d rows were rejected:\n", s.Rejected)
