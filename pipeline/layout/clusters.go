@@ -38,28 +38,53 @@ func Clusters(ctx context.Context, g *Graph, options ClusterOptions) ([]int32, i
 	}
 	counter := o.Progress.Start("cluster", "passes", 0)
 	defer counter.Done()
-	l := firstLevel(g, o.Resolution)
-	row := everyRow(g.Len()) // each row's node of the level
-	for pass := uint64(0); ; pass++ {
-		if err := l.moveAll(ctx, mix(o.Seed^mix(pass))); err != nil {
+	row := everyRow(g.Len())
+	for pass := range mostPasses {
+		moved, err := improve(ctx, g, row, o.Resolution, mix(o.Seed^mix(uint64(pass))))
+		if err != nil {
 			return nil, 0, err
 		}
-		refined, count := l.refine(mix(o.Seed ^ mix(pass) ^ 1))
 		counter.Add(1)
+		if moved == 0 {
+			break // no row gains by moving
+		}
+	}
+	cluster, k := bySize(row, o.Least)
+	return cluster, k, nil
+}
+
+// mostPasses through the algorithm, each from what the one before it found. Two or
+// three are the rule.
+const mostPasses = 20
+
+// improve goes through all levels once, from the communities that rows are in, and
+// leaves better ones there. It returns how many rows moved by themselves.
+func improve(ctx context.Context, g *Graph, row []int32, resolution float64, seed uint64) (int, error) {
+	l := firstLevel(g, row, resolution)
+	node := everyRow(g.Len()) // each row's of the level
+	first := -1
+	for depth := uint64(0); ; depth++ {
+		moved, err := l.moveAll(ctx, mix(seed^mix(depth)))
+		if err != nil {
+			return 0, err
+		}
+		if first < 0 {
+			first = moved
+		}
+		refined, count := l.refine(mix(seed ^ mix(depth) ^ 1))
 		if count == l.len() {
 			break // no two nodes belong together any more
 		}
 		next := l.aggregate(refined, count)
-		for i, u := range row {
-			row[i] = refined[u]
+		for i, u := range node {
+			node[i] = refined[u]
 		}
 		l = next
 	}
-	for i, u := range row {
+	for i, u := range node {
 		row[i] = l.community[u]
 	}
-	cluster, k := bySize(row, o.Least)
-	return cluster, k, nil
+	return first, nil
 }
 
 // bySize numbers groups anew: largest first, equal ones by their first rows, and
@@ -110,7 +135,7 @@ func newLevel(n int) *level {
 	return &level{degree: make([]float64, n), community: make([]int32, n), total: make([]float64, n), links: make([]float64, n)}
 }
 
-func firstLevel(g *Graph, resolution float64) *level {
+func firstLevel(g *Graph, community []int32, resolution float64) *level {
 	l := newLevel(g.Len())
 	l.start, l.to, l.weight = g.start, g.to, g.weight
 	var all float64
@@ -120,7 +145,8 @@ func firstLevel(g *Graph, resolution float64) *level {
 			l.degree[i] += float64(x)
 		}
 		all += l.degree[i]
-		l.community[i], l.total[i] = int32(i), l.degree[i]
+		l.community[i] = community[i]
+		l.total[community[i]] += l.degree[i]
 	}
 	if all > 0 {
 		l.factor = resolution / all
@@ -155,12 +181,13 @@ func (l *level) sumLinks(u int32, group []int32) {
 
 const gainful = 1e-12 // less is rounding
 
-// moveAll lets nodes join the community that gains most, until none gains.
-func (l *level) moveAll(ctx context.Context, seed uint64) error {
+// moveAll lets nodes join the community that gains most, until none gains, and
+// counts their moves.
+func (l *level) moveAll(ctx context.Context, seed uint64) (int, error) {
 	n := l.len()
 	queue, waits := shuffled(n, seed), make([]bool, n)
 	var free []int32 // empty communities
-	members := make([]int32, n)
+	members, moved := make([]int32, n), 0
 	for u := range waits {
 		waits[u] = true
 		members[l.community[u]]++
@@ -172,7 +199,7 @@ func (l *level) moveAll(ctx context.Context, seed uint64) error {
 	}
 	for done := 0; len(queue) > 0; done++ {
 		if done%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 		u := queue[0]
 		queue = queue[1:]
@@ -197,6 +224,7 @@ func (l *level) moveAll(ctx context.Context, seed uint64) error {
 		if best == old {
 			continue
 		}
+		moved++
 		if members[old] == 0 {
 			l.total[old] = 0
 			free = append(free, old)
@@ -208,7 +236,7 @@ func (l *level) moveAll(ctx context.Context, seed uint64) error {
 			}
 		}
 	}
-	return nil
+	return moved, nil
 }
 
 // refine parts every community into groups that hang together well, and returns
