@@ -177,7 +177,7 @@ func (r *Reader) joinCoco(ctx context.Context, res *Result, truth string, empty 
 					WHEN c.n IS NULL THEN 'category_id ' || b.category_id || ' is none of the categories of the COCO ground truth'
 					WHEN c.n > 1 THEN 'category_id ' || b.category_id || ' is another category in each of several COCO ground truths; name the right one with coco:' END AS bad,
 				row_number() OVER (PARTITION BY b.image_id, b.file ORDER BY b.line, b.category_id, b.x, b.y, b.width, b.height, b.confidence) AS nth
-			FROM %[5]s b LEFT JOIN i USING (image_id) LEFT JOIN c USING (category_id);
+			FROM (FROM %[5]s WHERE category_id IS NOT NULL) b LEFT JOIN i USING (image_id) LEFT JOIN c USING (category_id);
 		INSERT INTO %[6]s SELECT asset_id, file, line, %[7]s, coalesce('annotation ' || object || ': ', '') || bad FROM %[1]s WHERE bad IS NOT NULL;
 		INSERT INTO %[8]s SELECT asset_id, name, confidence, coalesce(object, nth::VARCHAR), x, y, width, height, crowd, NULL, true, file, line FROM %[1]s WHERE bad IS NULL`,
 		joined, images, names, truth, boxes, query.Ident(res.Rejects), query.Literal(pipeline.ReasonInvalidRow), query.Ident(res.Table)))
@@ -222,6 +222,9 @@ func (r *Reader) readCoco(ctx context.Context, f *found, o store.Object, truth i
 					if add == nil { // where the file is read as labels, its faults are listed
 						return nil
 					}
+					if err := p.refused(key); err != nil {
+						return err
+					}
 					reason, text := faultText(fault)
 					return reject(nil, truth, rec.line, reason, text)
 				})
@@ -241,6 +244,7 @@ type cocoPart struct {
 }
 
 func (p *cocoPart) element(key string, rec record) error {
+	p.buf = p.buf[:0]
 	if key == "annotations" && p.add == nil {
 		return nil
 	}
@@ -280,6 +284,15 @@ func (p *cocoPart) element(key string, rec record) error {
 		return p.name(p.truth, id, name)
 	}
 	return p.annotation(id, rec.line)
+}
+
+// refused stages an annotation that cannot be read, where its picture can.
+func (p *cocoPart) refused(key string) error {
+	image := textAt(p.buf, "image_id")
+	if key != "annotations" || image == "" {
+		return nil
+	}
+	return p.add(image, nil, nil, nil, nil, nil, nil, nil, nil, p.truth, nil)
 }
 
 func (p *cocoPart) annotation(id string, line int64) error {

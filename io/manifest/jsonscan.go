@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -173,6 +174,11 @@ func (s *scanner) value(depth int) error {
 		return s.number()
 	case s.pos >= len(s.data):
 		return s.fault("the row ends too early")
+	}
+	for _, w := range []string{"NaN", "Infinity"} { // what Python's json writes
+		if strings.HasPrefix(string(s.data[s.pos:min(s.pos+len(w), len(s.data))]), w) {
+			return s.fault("%s is no JSON; write null, or a number", w)
+		}
 	}
 	return s.fault("a value is missing")
 }

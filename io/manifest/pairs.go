@@ -61,8 +61,9 @@ const (
 // A row whose value is a list gives a row each. Rows that say the same of the
 // same object appear once; of predictions that differ in confidence alone the
 // most confident one counts, and the others are rejects. Of exports of Labelbox,
-// Label Studio and SageMaker Ground Truth the annotations are read, and COCO's
-// files as labels and as results; see readCoco. Faults are listed as by Read.
+// Label Studio and SageMaker Ground Truth the annotations are read (rows that nobody
+// labeled, or that were skipped, are passed over), and COCO's files as labels and as
+// results; see readCoco. Faults are listed as by Read.
 func (r *Reader) ReadPairs(ctx context.Context, src Source, kind PairKind, name string, o ReadOptions) (*Result, error) {
 	if o.Count == nil {
 		o.Count = func(int64) {}
@@ -210,6 +211,15 @@ func (p *pairReader) row(file int, row row) error {
 		reason, text := faultText(err)
 		return p.reject(said.id, int64(file), row.line, reason, text)
 	}
+	for _, err := range said.faults {
+		reason, text := faultText(err)
+		if err := p.reject(said.id, int64(file), row.line, reason, text); err != nil {
+			return err
+		}
+	}
+	if said.empty {
+		return p.add(said.id, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, int64(file), row.line)
+	}
 	for _, v := range said.values {
 		b := v.box.values()
 		if err := p.add(said.id, v.value, v.confidence, v.object, b[0], b[1], b[2], b[3], nil, said.probabilities, false, int64(file), row.line); err != nil {
@@ -223,7 +233,9 @@ func (p *pairReader) row(file int, row row) error {
 type pair struct {
 	id            string
 	values        []said
-	probabilities any // JSON text of a list of {class, p}, or nil
+	probabilities any     // JSON text of a list of {class, p}, or nil
+	empty         bool    // somebody looked, and labeled nothing
+	faults        []error // of single annotations of an export; the others count
 }
 
 // said is one label or prediction. What is not given is nil.
@@ -291,12 +303,25 @@ func (m *rowMapper) pair(kind PairKind) (p pair, err error) {
 		return p, err
 	}
 	if m.fields[word] == "" {
-		p.values = m.annotations(kind, confidence)
+		if e := m.annotations(kind, confidence); e != nil {
+			return p, e.into(&p, kind)
+		}
 	}
-	if len(p.values) == 0 {
-		return p, rowFault(pipeline.ReasonInvalidRow, "the row has no %[1]s; name its column with fields: {%[1]s: …}", word)
+	return p, rowFault(pipeline.ReasonInvalidRow, "the row has no %[1]s; name its column with fields: {%[1]s: …}", word)
+}
+
+// into puts what an export's row says into p. A row that nobody has labeled yet
+// says nothing, which is no fault.
+func (e *export) into(p *pair, kind PairKind) error {
+	p.values, p.faults = e.values, e.faults
+	if len(e.values)+len(e.faults) > 0 || e.done == 0 {
+		return nil
 	}
-	return p, err
+	if len(e.other) > 0 {
+		return rowFault(pipeline.ReasonInvalidRow, "its annotations name no class: winnow reads choices, labels and boxes, and these are of the type %s", strings.Join(e.other, ", "))
+	}
+	p.empty = kind == Labels
+	return nil
 }
 
 // ownValues are the values that stand in a column of the row.

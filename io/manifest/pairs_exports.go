@@ -4,38 +4,64 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"winnow/pipeline"
 )
 
-// annotations reads the values of a labeling tool's export. Values without a box
-// are listed once.
-func (m *rowMapper) annotations(kind PairKind, confidence any) []said {
-	var out []said
-	add := func(s said) {
-		s.value = strings.TrimSpace(s.value)
-		if s.confidence == nil {
-			s.confidence = confidence
-		}
-		if s.box != nil && s.box.check() != nil {
-			s.box = nil
-		}
-		twice := s.box == nil && slices.ContainsFunc(out, func(o said) bool { return o.box == nil && o.value == s.value })
-		if s.value != "" && !twice {
-			out = append(out, s)
-		}
+// export is what the annotations of one row of a labeling tool's export say.
+type export struct {
+	values []said   // those without a box are listed once
+	done   int      // annotations that somebody finished; with none the row is not labeled yet
+	other  []string // kinds of answers that name no class
+	faults []error  // of single annotations: the others count
+	rest   any      // the confidence of values without one of their own
+}
+
+func (e *export) add(s said) {
+	s.value = strings.TrimSpace(s.value)
+	if s.value == "" {
+		return
 	}
+	if s.confidence == nil {
+		s.confidence = e.rest
+	}
+	if s.box != nil {
+		if err := s.box.check(); err != nil {
+			e.faults = append(e.faults, rowFault(pipeline.ReasonInvalidRow, "the box of %q: %w", s.value, err))
+			return
+		}
+	} else if slices.ContainsFunc(e.values, func(o said) bool { return o.box == nil && o.value == s.value }) {
+		return
+	}
+	e.values = append(e.values, s)
+}
+
+// passOver notes a kind of answer that names no class.
+func (e *export) passOver(kind string) {
+	if kind != "" && !slices.Contains(e.other, kind) {
+		e.other = append(e.other, kind)
+	}
+}
+
+// annotations reads the annotations of a labeling tool's export; nil says that the
+// row is of none.
+func (m *rowMapper) annotations(kind PairKind, confidence any) *export {
+	e := &export{rest: confidence}
 	switch {
 	case m.has("data_row"):
-		labelboxValues(m.value("projects"), add)
-	case m.has("annotations") || m.has("predictions"):
+		labelboxValues(m.value("projects"), e)
+	case m.has("annotations") || m.has("predictions") || strings.HasPrefix(string(m.value("data")), "{"):
 		key := "annotations"
 		if kind == Predictions {
 			key = "predictions"
 		}
-		labelStudioValues(m.value(key), add)
+		labelStudioValues(m.value(key), e)
 	default:
-		m.groundTruthValues(add)
+		if !m.groundTruthValues(e) && !m.has("source-ref") {
+			return nil
+		}
 	}
-	return out
+	return e
 }
 
 func (m *rowMapper) value(name string) []byte {
@@ -98,45 +124,72 @@ func objectID(list []jsonMember, names ...string) any {
 }
 
 // labelboxValues reads the names of objects and of answers from
-// projects.*.labels[].annotations.
-func labelboxValues(projects []byte, add func(said)) {
+// projects.*.labels[].annotations. A label that was skipped says nothing.
+func labelboxValues(projects []byte, e *export) {
 	walkJSON(projects, func(key string, raw []byte) bool {
-		if key != "annotations" {
+		if key != "labels" {
 			return true
 		}
-		walkJSON(raw, func(key string, raw []byte) bool {
-			switch key {
-			case "objects":
-				_ = elementsOf(raw, func(o []jsonMember) {
-					s := said{value: textAt(o, "name")}
-					if b := memberOf(o, "bounding_box"); b != nil {
-						if s.box, _ = boxOf(b); s.box != nil {
-							s.object = objectID(o, "feature_id")
-						}
+		_ = elementsOf(raw, func(label []jsonMember) {
+			for _, where := range []string{"label_details", "performance_details"} {
+				details, _ := members(orEmpty(memberOf(label, where)), nil)
+				for _, name := range []string{"is_skipped", "skipped"} {
+					if v := memberOf(details, name); v != nil && v[0] == 't' {
+						return
 					}
-					add(s)
-				})
-				return false
-			case "radio_answer", "checklist_answers":
-				walkJSON(raw, func(key string, raw []byte) bool {
-					if key == "name" {
-						addTexts(raw, add)
-					}
-					return false
-				})
-				return false
+				}
 			}
-			return true
+			if annotations := memberOf(label, "annotations"); annotations != nil {
+				e.done++
+				labelboxAnnotations(annotations, e)
+			}
 		})
 		return false
 	})
 }
 
-// labelStudioValues reads the choices and labels of results[].value.
-func labelStudioValues(list []byte, add func(said)) {
+func labelboxAnnotations(raw []byte, e *export) {
+	walkJSON(raw, func(key string, raw []byte) bool {
+		switch key {
+		case "objects":
+			_ = elementsOf(raw, func(o []jsonMember) {
+				s := said{value: textAt(o, "name")}
+				if b := memberOf(o, "bounding_box"); b != nil {
+					var err error
+					if s.box, err = boxOf(b); err != nil {
+						e.faults = append(e.faults, rowFault(pipeline.ReasonInvalidRow, "bounding_box of %q: %w", s.value, err))
+						return
+					}
+					s.object = objectID(o, "feature_id")
+				}
+				e.add(s)
+			})
+			return false
+		case "radio_answer", "checklist_answers":
+			walkJSON(raw, func(key string, raw []byte) bool {
+				if key == "name" {
+					addTexts(raw, e.add)
+				}
+				return false
+			})
+			return false
+		case "text_answer":
+			e.passOver(key)
+			return false
+		}
+		return true
+	})
+}
+
+// labelStudioValues reads the choices and labels of results[].value. An annotation
+// that was cancelled says nothing.
+func labelStudioValues(list []byte, e *export) {
 	_ = elementsOf(list, func(annotation []jsonMember) {
 		if c := memberOf(annotation, "was_cancelled"); c != nil && c[0] == 't' {
 			return
+		}
+		if memberOf(annotation, "result") != nil {
+			e.done++
 		}
 		_ = elementsOf(memberOf(annotation, "result"), func(r []jsonMember) {
 			s := said{confidence: confidenceOf(r, annotation)}
@@ -144,10 +197,15 @@ func labelStudioValues(list []byte, add func(said)) {
 				s.object = objectID(r, "id")
 			}
 			value, _ := members(orEmpty(memberOf(r, "value")), nil)
+			known := false
 			for _, f := range value {
 				if f.key == "choices" || strings.HasSuffix(f.key, "labels") {
-					addTexts(f.raw, func(t said) { s.value = t.value; add(s) })
+					known = true
+					addTexts(f.raw, func(t said) { s.value = t.value; e.add(s) })
 				}
+			}
+			if !known {
+				e.passOver(textAt(r, "type"))
 			}
 		})
 	})
@@ -186,8 +244,9 @@ func labelStudioBox(result []jsonMember) *box {
 }
 
 // groundTruthValues reads class names from the members NAME-metadata that stand
-// beside NAME, and the boxes of NAME.
-func (m *rowMapper) groundTruthValues(add func(said)) {
+// beside NAME, and the boxes of NAME. It tells whether there is such a member; one
+// with a failure-reason says nothing.
+func (m *rowMapper) groundTruthValues(e *export) (is bool) {
 	for _, f := range m.top {
 		name, ok := strings.CutSuffix(f.key, "-metadata")
 		if !ok || !m.has(name) {
@@ -197,33 +256,53 @@ func (m *rowMapper) groundTruthValues(add func(said)) {
 		if err != nil {
 			continue
 		}
+		is = true
+		if memberOf(meta, "failure-reason") != nil {
+			continue
+		}
 		if c := memberOf(meta, "class-name"); c != nil {
+			e.done++
 			addTexts(c, func(s said) {
 				if c, err := share(textAt(meta, "confidence")); err == nil {
 					s.confidence = c
 				}
-				add(s)
+				e.add(s)
 			})
 		}
 		classes, err := members(orEmpty(memberOf(meta, "class-map")), nil)
 		if err != nil || len(classes) == 0 {
 			continue
 		}
+		e.done++
 		job, _ := m.objectAt(name)
-		boxes := 0
-		_ = elementsOf(memberOf(job, "annotations"), func(a []jsonMember) {
-			b, err := boxOf(asObject(a))
-			if class := textAt(classes, textAt(a, "class_id")); err == nil && class != "" {
-				boxes++
-				add(said{value: class, box: b, object: strconv.Itoa(boxes)})
-			}
-		})
-		if boxes == 0 {
-			for _, c := range classes {
-				addTexts(c.raw, add)
-			}
+		if boxes := memberOf(job, "annotations"); boxes != nil {
+			groundTruthBoxes(boxes, classes, e)
+			continue
+		}
+		for _, c := range classes { // the class map of a classification holds what was chosen
+			addTexts(c.raw, e.add)
 		}
 	}
+	return is
+}
+
+// groundTruthBoxes reads the boxes of one job, whose classes the map names.
+func groundTruthBoxes(list []byte, classes []jsonMember, e *export) {
+	nth := 0
+	_ = elementsOf(list, func(a []jsonMember) {
+		nth++
+		id := textAt(a, "class_id")
+		class := textAt(classes, id)
+		b, err := boxOf(asObject(a))
+		switch {
+		case err != nil:
+			e.faults = append(e.faults, rowFault(pipeline.ReasonInvalidRow, "box %d: %w", nth, err))
+		case class == "":
+			e.faults = append(e.faults, rowFault(pipeline.ReasonInvalidRow, "box %d: class_id %q is not in class-map", nth, id))
+		default:
+			e.add(said{value: class, box: b, object: strconv.Itoa(nth)})
+		}
+	})
 }
 
 // asObject writes members as an object again.

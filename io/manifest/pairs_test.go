@@ -88,6 +88,20 @@ func TestCoco(t *testing.T) {
 	}
 }
 
+// TestCocoRefused: a picture whose annotations cannot be read is not known to be empty.
+func TestCocoRefused(t *testing.T) {
+	l := newLab(t)
+	truth := l.write("truth.json", `{"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "b"}, {"id": 3, "file_name": "c"}],
+"categories": [{"id": 1, "name": "cat"}],
+"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [NaN, 1, 2, 3]},
+{"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 1, -2, 3]}]}`)
+	_, err := l.r.ReadPairs(t.Context(), Source{Manifest: truth}, Labels, "m", ReadOptions{})
+	ok(t, err)
+	l.expect("SELECT asset_id, value FROM m", "c")
+	l.expect("SELECT line, error FROM m_rejects ORDER BY line", "3|annotation: character 53: NaN is no JSON; write null, or a number",
+		"4|annotation 2: bbox: its width is -2 and its height 3; both must be above 0 (a box is [x, y, width, height])")
+}
+
 func TestPairsOfObjects(t *testing.T) {
 	l := newLab(t)
 	parquet := filepath.Join(l.dir, "p.parquet")
@@ -123,6 +137,28 @@ func TestPairsOfObjects(t *testing.T) {
 			[]string{`1|the prediction "cat" stands here with confidence 0.5, and with 0.9 in line 2, which counts; keep one`}},
 		"labelbox": {"x.ndjson", `{"data_row":{"global_key":"g"},"projects":{"p":{"labels":[{"annotations":{"objects":[{"feature_id":"f1","name":"eye","bounding_box":{"top":2,"left":1,"height":4,"width":3}},{"feature_id":"f2","name":"eye","bounding_box":{"top":9,"left":1,"height":4,"width":3}}]}}]}}}`, Labels,
 			[]string{"g|eye|f1|1.0|2.0|3.0|4.0", "g|eye|f2|1.0|9.0|3.0|4.0"}, nil},
+		"labelbox's surprises": {"y.ndjson", `{"data_row":{"global_key":"none"},"projects":{}}
+{"data_row":{"global_key":"empty"},"projects":{"p":{"labels":[{"annotations":{"objects":[],"classifications":[]}}]}}}
+{"data_row":{"global_key":"skipped"},"projects":{"p":{"labels":[{"performance_details":{"skipped":true},"annotations":{"objects":[{"name":"eye"}]}}]}}}
+{"data_row":{"global_key":"two"},"projects":{"p":{"labels":[{"annotations":{"classifications":[{"radio_answer":{"name":"cat"}}]}},{"annotations":{"classifications":[{"radio_answer":{"name":"dog"}}]}}]}}}
+{"data_row":{"global_key":"text"},"projects":{"p":{"labels":[{"annotations":{"classifications":[{"name":"q","text_answer":{"content":"x"}}]}}]}}}
+{"data_row":{"global_key":"flat"},"projects":{"p":{"labels":[{"annotations":{"objects":[{"name":"eye","bounding_box":{"top":2,"left":1,"height":0,"width":3}},{"name":"ear"}]}}]}}}
+{"data_row":{"global_key":"cut"},"projects":{"p":{"lab`, Labels, []string{"empty", "flat|ear", "two|cat", "two|dog"},
+			[]string{"5|its annotations name no class: winnow reads choices, labels and boxes, and these are of the type text_answer",
+				`6|the box of "eye": its width is 3 and its height 0; both must be above 0 (a box is [x, y, width, height])`, "7|character 55: a string does not end"}},
+		"label studio's surprises": {"y.json", `[{"id":1,"data":{"image":"x"},"annotations":[]},
+{"id":2,"data":{"image":"x"},"annotations":[{"was_cancelled":true,"result":[{"value":{"choices":["no"]}}]}]},
+{"id":3,"data":{"image":"x"},"annotations":[{"result":[]}]},
+{"id":4,"data":{"image":"x"},"annotations":[{"result":[{"type":"textarea","value":{"text":["words"]}}]}]},
+{"id":5,"data":{"image":"x"},"annotations":[{"result":[{"value":{"choices":["cat"]}}]},{"result":[{"value":{"choices":["dog"]}}]}]},
+{"id":6,"data":{"image":"x"},"total_annotations":0}]`, Labels, []string{"3", "5|cat", "5|dog"},
+			[]string{"4|its annotations name no class: winnow reads choices, labels and boxes, and these are of the type textarea"}},
+		"ground truth's surprises": {"y.manifest", `{"source-ref":"a"}
+{"source-ref":"b","j":0,"j-metadata":{"failure-reason":"ClientError"}}
+{"source-ref":"c","j":{"annotations":[]},"j-metadata":{"class-map":{"0":"eye"}}}
+{"source-ref":"d","j":{"annotations":[{"class_id":7,"left":1,"top":2,"width":3,"height":4}]},"j-metadata":{"class-map":{"0":"eye"}}}
+{"source-ref":"e","j":["0","2"],"j-metadata":{"class-map":{"0":"eye","2":"ear"}}}`, Labels, []string{"c", "e|ear", "e|eye"},
+			[]string{`4|box 1: class_id "7" is not in class-map`}},
 		"label studio": {"x.json", `[{"id":1,"data":{"image":"x"},"predictions":[{"score":0.5,"result":[{"id":"r","original_width":200,"original_height":50,"type":"rectanglelabels","value":{"x":10,"y":10,"width":50,"height":20,"rectanglelabels":["eye"]}},{"score":0.25,"value":{"choices":["cat"]}}]}]}]`, Predictions,
 			[]string{"1|cat|0.25", "1|eye|0.5|r|20.0|5.0|100.0|10.0"}, nil},
 		"ground truth": {"x.manifest", `{"source-ref":"s3://b/x.jpg","boxes":{"annotations":[{"class_id":0,"left":1,"top":2,"width":3,"height":4},{"class_id":1,"left":1,"top":2,"width":3,"height":4}]},"boxes-metadata":{"class-map":{"0":"eye","1":"nose"}}}`, Labels,

@@ -45,6 +45,10 @@ func (e *ExprError) Unwrap() error {
 // stands as a whole in a larger one, even when it ends in a comment.
 func Parens(expr string) string { return "(\n" + expr + "\n)" }
 
+// maxExpr bounds an expression in bytes: DuckDB needs time that grows with the
+// square of the number of conditions, 40 s for 20,000.
+const maxExpr = 64 << 10
+
 // CheckWhere makes sure that expr is exactly one SQL expression that reads
 // nothing but tables: no second statement, no further clauses, no parameters,
 // no table functions, no functions that never give the same answer twice, and no
@@ -56,6 +60,10 @@ func (db *DB) CheckWhere(ctx context.Context, expr string) error {
 	}
 	if !utf8.ValidString(expr) || strings.ContainsRune(expr, 0) {
 		return &ExprError{What: "the expression is not valid UTF-8"}
+	}
+	if len(expr) > maxExpr {
+		return &ExprError{What: fmt.Sprintf("the expression has %d bytes, and at most %d are allowed", len(expr), maxExpr),
+			Fix: "put long lists of ids into a file, for exclude: [{ids: FILE}], or into a column of the manifest's metadata"}
 	}
 	db.checkMu.Lock()
 	defer db.checkMu.Unlock()
@@ -117,6 +125,7 @@ func (db *DB) parseWhere(ctx context.Context, before, expr, after string) (any, 
 			if at == len(expr) {
 				e.What = "syntax error: something is missing at the end"
 			}
+			e.quotes(expr)
 		}
 		return nil, e
 	}
@@ -232,6 +241,9 @@ func (w *walker) look(n map[string]any) error {
 		}
 		return w.fault(n, name+"() has no place in a condition: it does not give the same answer twice", fix)
 	}
+	if name, _ := n["function_name"].(string); n["class"] == "FUNCTION" && strings.EqualFold(name, "getenv") {
+		return w.fault(n, "getenv() has no place in a condition: functions that read the environment are off", "write the value itself; ${NAME} stands for a variable in configs")
+	}
 	if from, ok := n["from_table"].(map[string]any); ok {
 		if err := w.table(from); err != nil {
 			return err
@@ -282,6 +294,15 @@ func (e *ExprError) locate(expr string, at int) {
 	e.Line = strings.Count(before, "\n") + 1
 	before = before[strings.LastIndexByte(before, '\n')+1:]
 	e.Column = utf8.RuneCountInString(before) + 1
+}
+
+var doubleQuoted = regexp.MustCompile(`=\s*("[^"]*")`)
+
+// quotes tells those who compare with a "text" that texts stand in single quotes.
+func (e *ExprError) quotes(expr string) {
+	if m := doubleQuoted.FindStringSubmatch(expr); m != nil && e.Fix == "" {
+		e.Fix = "texts stand in single quotes: '" + strings.ReplaceAll(strings.Trim(m[1], `"`), "'", "''") + "'"
+	}
 }
 
 // bytesOf returns the byte offset of the nth character of s.
@@ -397,6 +418,10 @@ func (db *DB) exprError(ctx context.Context, err error, expr string, offset int,
 	if offset >= 0 && m.Position != "" {
 		if at, err := strconv.Atoi(string(m.Position)); err == nil {
 			e.locate(expr, at-offset)
+			if at = at - offset; at >= 0 && at < len(expr) && expr[at] == '"' {
+				e.Fix = ""
+				e.quotes(expr)
+			}
 		}
 	} else if key := missingKey.FindStringSubmatch(m.Message); key != nil {
 		if at, ok := columns[key[1]]; ok {

@@ -200,7 +200,7 @@ func (g *ingester) ingest(ctx context.Context) (err error) {
 	if err := g.commit(ctx); err != nil {
 		return err
 	}
-	if err := g.appendRejects(ctx, rejectsTable); err != nil {
+	if err := g.appendRejects(ctx, rejectsTable, ""); err != nil {
 		return err
 	}
 	for _, s := range g.sources {

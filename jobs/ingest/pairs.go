@@ -97,7 +97,7 @@ func (g *ingester) pairList(ctx context.Context, r *manifest.Reader, l pairList)
 	if err := g.replace(ctx, l, snap); err != nil {
 		return err
 	}
-	if err := g.appendRejects(ctx, rejectsTable); err != nil {
+	if err := g.appendRejects(ctx, rejectsTable, l.root); err != nil {
 		return err
 	}
 	if snap, err = g.w.Snapshot(ctx, l.root); err != nil {

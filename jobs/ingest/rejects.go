@@ -18,8 +18,9 @@ const mostShown = 20
 // appendRejects adds to the rejects table what is in from (asset_id, source,
 // line, reason, error, …) and not listed yet: the same line of the same manifest
 // for the same reason is listed once. The manifest's reader gives no version, so
-// the columns that embed needs are empty.
-func (g *ingester) appendRejects(ctx context.Context, from string) error {
+// the columns that embed needs are empty; subject is the table of labels or
+// predictions that the row is missing from, "" for assets.
+func (g *ingester) appendRejects(ctx context.Context, from, of string) error {
 	t := g.w.Table(workspace.RejectsRoot)
 	snap, err := t.Snapshot(ctx, table.Latest)
 	if err != nil {
@@ -35,10 +36,10 @@ func (g *ingester) appendRejects(ctx context.Context, from string) error {
 	}
 	fresh := from + "_new"
 	err = g.db.Exec(ctx, fmt.Sprintf(`CREATE OR REPLACE TABLE %[1]s AS
-		SELECT DISTINCT ON (coalesce(r.asset_id, ''), r.source, r.line, r.reason) coalesce(r.asset_id, '') AS asset_id, '' AS version, 'ingest' AS stage, '' AS subject, r.source, r.line, r.reason, r.error, false AS transient
+		SELECT DISTINCT ON (coalesce(r.asset_id, ''), r.source, r.line, r.reason) coalesce(r.asset_id, '') AS asset_id, '' AS version, 'ingest' AS stage, %[4]s AS subject, r.source, r.line, r.reason, r.error, false AS transient
 		FROM %[2]s r
 		WHERE NOT EXISTS (FROM (%[3]s) l WHERE l.stage = 'ingest' AND l.source = r.source AND l.line = r.line AND l.reason = r.reason AND coalesce(l.asset_id, '') = coalesce(r.asset_id, ''))
-		ORDER BY coalesce(r.asset_id, ''), r.source, r.line, r.reason, r.error`, fresh, from, listed))
+		ORDER BY coalesce(r.asset_id, ''), r.source, r.line, r.reason, r.error`, fresh, from, listed, query.Literal(of)))
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (w *Workspace) Coverage(ctx context.Context, s *Space, examples int) (*Cove
 // IngestRejects counts the rows of manifests that were refused, by reason: all
 // that the rejects table has seen. Rows whose asset came after all are left out.
 func (w *Workspace) IngestRejects(ctx context.Context, examples int) ([]RejectReason, error) {
-	for _, root := range []string{AssetsRoot, RejectsRoot} {
+	for _, root := range []string{AssetsRoot, LabelsRoot, PredictionsRoot, RejectsRoot} {
 		if _, err := w.LoadTable(ctx, root); err != nil {
 			return nil, err
 		}

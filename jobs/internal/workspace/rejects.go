@@ -37,7 +37,7 @@ type Refusals struct {
 // version that was rejected, and has no vector of the model. A reject of ingest
 // counts until its asset has come after all.
 func (w *Workspace) LoadRefused(ctx context.Context, c Refusals) error {
-	for _, root := range []string{AssetsRoot, RejectsRoot} {
+	for _, root := range []string{AssetsRoot, LabelsRoot, PredictionsRoot, RejectsRoot} {
 		if _, err := w.LoadTable(ctx, root); err != nil {
 			return err
 		}
@@ -89,9 +89,13 @@ func (w *Workspace) LoadRefused(ctx context.Context, c Refusals) error {
 	return db.Exec(ctx, "CREATE OR REPLACE TABLE refused AS SELECT * FROM ("+strings.Join(parts, " UNION ALL ")+") WHERE "+strings.Join(where, " AND "))
 }
 
-// openIngest is true for a reject of ingest (alias r) whose asset did not come
-// after all.
-var openIngest = fmt.Sprintf("(r.reason = %s OR NOT EXISTS (FROM assets a WHERE a.asset_id = r.asset_id))", query.Literal(pipeline.ReasonDuplicateID))
+// openIngest is true for a reject of ingest (alias r) whose asset, label or
+// prediction did not come after all.
+var openIngest = fmt.Sprintf(`(r.reason IN (%s, %s) OR CASE r.subject
+	WHEN %s THEN NOT EXISTS (FROM labels a WHERE a.asset_id = r.asset_id)
+	WHEN %s THEN NOT EXISTS (FROM predictions a WHERE a.asset_id = r.asset_id)
+	ELSE NOT EXISTS (FROM assets a WHERE a.asset_id = r.asset_id) END)`,
+	query.Literal(pipeline.ReasonDuplicateID), query.Literal(pipeline.ReasonTwice), query.Literal(LabelsRoot), query.Literal(PredictionsRoot))
 
 // openSQL is the FROM clause of the rejects (alias r) of a space that still stand.
 func (w *Workspace) openSQL(ctx context.Context, s *Space) (string, error) {
