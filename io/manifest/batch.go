@@ -71,6 +71,9 @@ type FunctionInfo struct {
 	Version   string `json:"version"`
 	Embedding string `json:"embedding,omitempty"`
 	Combine   string `json:"combine,omitempty"`
+	// Shares are the weights of the function's scores in several embeddings; they sum
+	// to 1.
+	Shares map[string]float64 `json:"shares,omitempty"`
 	// Threshold is the number that Match was decided by; nil, or one that is not
 	// finite, when the function's rule came to none and so no row matches.
 	Threshold *float64 `json:"threshold,omitempty"`

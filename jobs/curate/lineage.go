@@ -47,7 +47,7 @@ func (r *rows) info(b chosenBatch, slot string, p *picked) (*manifest.BatchInfo,
 		info.Models = append(info.Models, manifest.ModelInfo{Embedding: e.Name, Model: e.MadeBy(), Fingerprint: r.live[e.Name].Fingerprint})
 	}
 	for _, f := range r.functions {
-		info.Functions = append(info.Functions, manifest.FunctionInfo{Name: f.Name, Version: f.Version, Embedding: f.Space(), Combine: string(f.How()), Threshold: f.Finite()})
+		info.Functions = append(info.Functions, manifest.FunctionInfo{Name: f.Name, Version: f.Version, Embedding: f.Space(), Combine: string(f.How()), Shares: f.shares, Threshold: f.Finite()})
 	}
 	return info, nil
 }

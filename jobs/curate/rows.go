@@ -20,6 +20,7 @@ type scored struct {
 	Version   string
 	Rows      int64 // that have a score
 	Matches   int64
+	shares    map[string]float64 // of its parts in the score, where it is over several embeddings
 }
 
 // rows is the relation that batches are chosen from: the DuckDB view `rows` of
@@ -139,8 +140,12 @@ func (r *rows) loadOver(ctx context.Context) error {
 		if len(f.CombineOver) == 0 || len(r.parts[f.Name]) < len(f.CombineOver) { // an embedding has no rows
 			continue
 		}
-		r.functions = append(r.functions, &scored{Function: f, Version: function.VersionOver(f.CombineOver, r.parts[f.Name])})
-		if err := r.db.Exec(ctx, "CREATE OR REPLACE TABLE "+tableOf(f)+" AS "+score.Over(f, scoresTable)); err != nil {
+		deviations, err := score.Deviations(ctx, r.w, f, func(e string) *workspace.Live { return r.live[e] }, r.parts[f.Name])
+		if err != nil {
+			return err
+		}
+		r.functions = append(r.functions, &scored{Function: f, Version: function.VersionOver(f.CombineOver, r.parts[f.Name]), shares: f.CombineOver.Shares(deviations)})
+		if err := r.db.Exec(ctx, "CREATE OR REPLACE TABLE "+tableOf(f)+" AS "+score.Over(f, deviations, scoresTable)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -26,6 +27,7 @@ type DiffCmd struct {
 	New        string `arg:"" optional:"" help:"The function after it, by file or name. Without it, what the workspace has scored is compared with what the file says now."`
 	Git        string `help:"Compare with the file as it was in this revision of its git repository." placeholder:"REV" xor:"old"`
 	Statistics int    `help:"Compare with the function fitted to this version of the corpus statistics; see winnow stats list." placeholder:"N" xor:"old"`
+	Embedding  string `short:"e" help:"Whose statistics --statistics means, of a function over several embeddings." placeholder:"NAME"`
 	K          int    `short:"k" default:"5" help:"How many examples of rows that enter and leave."`
 }
 
@@ -39,7 +41,10 @@ Examples:
   winnow function diff old/apples.yaml functions/apples.yaml
   winnow function diff apples                  what has been scored, and what the file says now
   winnow function diff apples --git HEAD~1     the file as it was
-  winnow function diff apples --statistics 1   after winnow stats refresh
+  winnow function diff apples --statistics 1   after winnow stats refresh; -e NAME with several embeddings
+
+Of a function over several embeddings its parts are scored, and the mean is taken when scores are read: what has been
+scored shows no change of the weights alone. Name the other file, or a revision with --git.
 
 Exit status: 0 done, 1 failed, 2 usage or config.`
 }
@@ -47,14 +52,17 @@ Exit status: 0 done, 1 failed, 2 usage or config.`
 // Differs is what a change changes.
 type Differs struct {
 	score.Change
-	Old     string  `json:"old"` // what the sides are
-	New     string  `json:"new"`
-	Same    bool    `json:"same"` // one version and threshold: nothing changes
-	Entered int64   `json:"entered"`
-	Left    int64   `json:"left"`
-	Kept    int64   `json:"kept"`
-	Enter   []Moved `json:"enter"` // examples: the highest after
-	Leave   []Moved `json:"leave"` // examples: the highest before
+	Old  string `json:"old"` // what the sides are
+	New  string `json:"new"`
+	Same bool   `json:"same"` // one version and threshold: nothing changes
+	// Weightless: a function over several embeddings is compared with its parts as they
+	// are scored, which know no weights, so that a change of these does not show.
+	Weightless bool    `json:"weightless,omitempty"`
+	Entered    int64   `json:"entered"`
+	Left       int64   `json:"left"`
+	Kept       int64   `json:"kept"`
+	Enter      []Moved `json:"enter"` // examples: the highest after
+	Leave      []Moved `json:"leave"` // examples: the highest before
 }
 
 // Moved is a row whose match changes.
@@ -68,6 +76,9 @@ type Moved struct {
 func (c *DiffCmd) Run(ctx context.Context, app *job.App) error {
 	if c.K < 0 {
 		return pipeline.Usagef("-k %d: want 0 or more", c.K)
+	}
+	if c.Embedding != "" && c.Statistics == 0 {
+		return pipeline.Usagef("--embedding says whose --statistics are meant, and there is no --statistics")
 	}
 	if c.New != "" && (c.Git != "" || c.Statistics != 0) {
 		return pipeline.Usagef("two functions are given: leave out --git and --statistics, or the second function")
@@ -86,6 +97,7 @@ func (c *DiffCmd) Run(ctx context.Context, app *job.App) error {
 		return err
 	}
 	r.Old, r.New = old.title, now.title
+	r.Weightless = now.parts != nil && c.New == "" && c.Git == "" && c.Statistics == 0
 	return app.Print(r, r.Print)
 }
 
@@ -122,7 +134,7 @@ func (c *DiffCmd) sides(ctx context.Context, w *workspace.Workspace) (old, now *
 		}
 		return old, now, err
 	case c.Statistics != 0:
-		st, err := statisticsOf(ctx, w, f, c.Statistics)
+		st, err := statisticsOf(ctx, w, f, c.Embedding, c.Statistics)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -149,11 +161,18 @@ func openSide(ctx context.Context, w *workspace.Workspace, f *configs.Function, 
 	return &Side{s, title}, nil
 }
 
-func statisticsOf(ctx context.Context, w *workspace.Workspace, f *configs.Function, n int) (*statistics.Statistics, error) {
-	if len(f.CombineOver) > 0 {
-		return nil, pipeline.Usagef("function %s searches %s, and statistics %d are of one embedding; --statistics takes functions over one", f.Name, f.Space(), n)
+// statisticsOf reads version n of an embedding's statistics: of the function's own
+// where embedding is "".
+func statisticsOf(ctx context.Context, w *workspace.Workspace, f *configs.Function, embedding string, n int) (*statistics.Statistics, error) {
+	switch names := f.Spaces(); {
+	case embedding == "" && len(names) > 1:
+		return nil, pipeline.Usagef("function %s searches %s; say whose statistics %d are meant with --embedding", f.Name, f.Space(), n)
+	case embedding == "":
+		embedding = names[0]
+	case !slices.Contains(names, embedding):
+		return nil, pipeline.Usagef("function %s searches %s, not %s", f.Name, strings.Join(names, ", "), embedding)
 	}
-	e, err := w.Embedding(f.Embedding)
+	e, err := w.Embedding(embedding)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +213,13 @@ func (s *subject) loadStored(ctx context.Context, table string) error {
 		return pipeline.Usagef("function %s was never scored, so there is nothing to compare with; name another file, or a revision with --git", s.f.Name)
 	}
 	if s.scored, err = score.Stored(ctx, s.w, s.l, snap, s.f.Name, table); err == nil {
-		s.scored.Scorers[s.f.Name] = s.scorer // of another version; only the column counts
+		old, err := score.StoredScorer(ctx, s.w, s.l, snap, s.f.Name)
+		if err != nil {
+			return err
+		}
+		if s.scored.Scorers[s.f.Name] = s.scorer; old != nil {
+			s.scored.Scorers[s.f.Name] = old
+		}
 	}
 	return err
 }
@@ -279,6 +304,9 @@ func (r *Differs) Print(out io.Writer) {
 	}
 	if r.Same {
 		fmt.Fprintln(out, "  nothing changes")
+	}
+	if r.Weightless {
+		fmt.Fprintln(out, "  the parts in its embeddings are what is scored; a change of weights alone shows with --git, or with both files")
 	}
 	for _, part := range []struct {
 		title string

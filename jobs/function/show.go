@@ -73,7 +73,8 @@ type Shown struct {
 // Part is a function within one of its embeddings.
 type Part struct {
 	Embedding   string      `json:"embedding"`
-	Share       float64     `json:"share"` // in the score; all sum to 1
+	Share       float64     `json:"share"`               // in the score; all sum to 1
+	Deviation   float64     `json:"deviation,omitempty"` // of cosines in the corpus: the share is divided by it
 	Version     string      `json:"version"`
 	Model       string      `json:"model"`
 	Fingerprint string      `json:"fingerprint"`
@@ -189,7 +190,7 @@ func (c *ShowCmd) show(ctx context.Context, s *subject, cv canvas) (*Shown, scor
 // part says how the function was fitted within an embedding.
 func (s *subject) part() Part {
 	p := Part{Embedding: s.f.Embedding, Share: 1, Version: s.scorer.Version, Model: s.l.Space.MadeBy(), Fingerprint: s.l.Fingerprint,
-		Dim: s.l.Dim, Lambda: s.scorer.Lambda}
+		Dim: s.l.Dim, Lambda: s.scorer.Lambda, Deviation: s.scorer.Deviation}
 	if s.f.Partial() {
 		p.Share = s.f.CombineOver.Share(s.f.Embedding)
 	}
@@ -392,7 +393,11 @@ func (r *Shown) Print(out io.Writer) {
 // fitted says what a fit rests on.
 func (p Part) fitted() string {
 	if st := p.Statistics; st != nil {
-		return fmt.Sprintf(", statistics %.8s of %d of %d rows, λ %v", st.ID, st.Rows, st.Total, p.Lambda)
+		fit := fmt.Sprintf("λ %v", p.Lambda)
+		if p.Deviation > 0 {
+			fit = fmt.Sprintf("deviation %.3g", p.Deviation)
+		}
+		return fmt.Sprintf(", statistics %.8s of %d of %d rows, %s", st.ID, st.Rows, st.Total, fit)
 	}
 	return ""
 }

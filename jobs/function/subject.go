@@ -51,7 +51,6 @@ func open(ctx context.Context, w *workspace.Workspace, f *configs.Function, tabl
 		return openOne(ctx, w, f, table, from, st)
 	}
 	s := &subject{w: w, f: f}
-	versions := map[string]string{}
 	for _, f := range f.Parts() {
 		source, stats := from, st
 		if st != nil && st.Embedding != f.Embedding { // they are another part's
@@ -62,28 +61,24 @@ func open(ctx context.Context, w *workspace.Workspace, f *configs.Function, tabl
 			return nil, err
 		}
 		s.parts = append(s.parts, p)
-		if versions[f.Embedding] = p.scorer.Version; s.stale == "" {
+		if s.stale == "" {
 			s.stale = p.stale
 		}
 	}
 	s.l, s.stats = s.parts[0].l, s.parts[0].stats
-	s.scorer = &function.Scorer{Name: f.Name, Version: function.VersionOver(f.CombineOver, versions), Combine: f.How()}
 	return s, s.join(ctx, table)
 }
 
 // join makes the scores of a function over several embeddings of those of its parts.
-func (s *subject) join(ctx context.Context, table string) error {
-	tables := map[string]string{}
+func (s *subject) join(ctx context.Context, table string) (err error) {
+	parts := map[string]*score.Scored{}
 	for _, p := range s.parts {
-		tables[p.f.Embedding] = p.scored.Table
+		parts[p.f.Embedding] = p.scored
 	}
-	db := s.parts[0].scored.DB
-	s.scored = &score.Scored{DB: db, Table: query.Ident(table), Scorers: map[string]*function.Scorer{s.f.Name: s.scorer}}
-	sql := score.Over(s.f, func(e string) string { return tables[e] })
-	if err := db.Exec(ctx, "CREATE OR REPLACE TABLE "+s.scored.Table+" AS "+sql); err != nil {
-		return err
+	if s.scored, err = score.Join(ctx, s.f, parts, table); err == nil {
+		s.scorer = s.scored.Scorers[s.f.Name]
 	}
-	return db.Row(ctx, "SELECT count(*) FROM "+s.scored.Table, []any{&s.scored.Rows})
+	return err
 }
 
 // openOne is open within one embedding.

@@ -127,29 +127,9 @@ func relation(ctx context.Context, w *workspace.Workspace, name, assets, text st
 // scores selects asset_id and the three columns of a function from its stored scores,
 // which must be current.
 func scores(ctx context.Context, w *workspace.Workspace, f *configs.Function, table string) (string, error) {
-	if len(f.CombineOver) > 0 {
-		return "", pipeline.Usagef("function %s searches %s, and conditions of a search take functions over one embedding; a batch's where takes it", f.Name, f.Space())
-	}
-	e, err := w.Embedding(f.Embedding)
-	if err != nil {
-		return "", err
-	}
-	l, err := w.Live(ctx, e)
-	if err != nil {
-		return "", err
-	}
-	want, err := score.Versions(ctx, w, l, []*configs.Function{f})
-	if err != nil {
-		return "", err
-	}
-	snap, err := w.Snapshot(ctx, workspace.ScoresRoot(e.Name))
-	if err != nil {
-		return "", err
-	}
-	if err := score.Covers(snap, l, want); err != nil {
-		return "", err
-	}
-	s, err := score.Stored(ctx, w, l, snap, f.Name, table)
+	s, err := score.Whole(ctx, f, table, func(f *configs.Function, table string) (*score.Scored, error) {
+		return stored(ctx, w, f, table)
+	})
 	if err != nil {
 		return "", err
 	}
@@ -160,6 +140,34 @@ func scores(ctx context.Context, w *workspace.Workspace, f *configs.Function, ta
 	n := query.Ident(f.Name)
 	return fmt.Sprintf("SELECT asset_id, %[1]s, %[1]s >= %[2]s AS %[3]s, 100 * percent_rank() OVER (ORDER BY %[1]s) AS %[4]s FROM %[5]s",
 		n, score.Number(cut.Threshold), query.Ident(f.Name+"_match"), query.Ident(f.Name+"_pct"), s.Table), nil
+}
+
+// stored loads the scores of a function within one embedding, which must be current.
+func stored(ctx context.Context, w *workspace.Workspace, f *configs.Function, table string) (*score.Scored, error) {
+	e, err := w.Embedding(f.Embedding)
+	if err != nil {
+		return nil, err
+	}
+	l, err := w.Live(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	want, err := score.Versions(ctx, w, l, []*configs.Function{f})
+	if err != nil {
+		return nil, err
+	}
+	snap, err := w.Snapshot(ctx, workspace.ScoresRoot(e.Name))
+	if err != nil {
+		return nil, err
+	}
+	if err := score.Covers(snap, l, want); err != nil {
+		return nil, err
+	}
+	s, err := score.Stored(ctx, w, l, snap, f.Name, table)
+	if err == nil && f.Partial() {
+		s.Scorers[f.Name], err = score.LoadScorer(ctx, w, l, f.Name, want[f.Name])
+	}
+	return s, err
 }
 
 // fetch is how many rows of all to ask an index for, to have about k that meet the

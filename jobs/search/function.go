@@ -19,17 +19,10 @@ func byFunction(ctx context.Context, w *workspace.Workspace, r Request) (*Result
 	if err != nil {
 		return nil, err
 	}
-	if len(f.CombineOver) > 0 {
-		return nil, pipeline.Usagef("function %s searches %s, and a search has one embedding; see: winnow function show %s", f.Name, f.Space(), f.Name)
+	if r.Embedding != "" && r.Embedding != f.Space() {
+		return nil, pipeline.Usagef("function %s scores embedding %s, not %s; leave out --embedding", f.Name, f.Space(), r.Embedding)
 	}
-	if r.Embedding != "" && r.Embedding != f.Embedding {
-		return nil, pipeline.Usagef("function %s scores embedding %s, not %s; leave out --embedding", f.Name, f.Embedding, r.Embedding)
-	}
-	e, err := w.Embedding(f.Embedding)
-	if err != nil {
-		return nil, err
-	}
-	l, err := w.Live(ctx, e)
+	l, err := fewest(ctx, w, f)
 	if err != nil {
 		return nil, err
 	}
@@ -38,18 +31,29 @@ func byFunction(ctx context.Context, w *workspace.Workspace, r Request) (*Result
 	if err != nil {
 		return nil, err
 	}
-	out := &Result{Query: "function " + f.Name, Function: f.Name, Embedding: e.Name, Where: r.Where, columns: r.Columns}
-	scored, by, err := scoresOf(ctx, w, l, f)
+	out := &Result{Query: "function " + f.Name, Function: f.Name, Embedding: f.Space(), By: "stored scores", Where: r.Where, columns: r.Columns}
+	scored, err := score.Whole(ctx, f, "function "+f.Name, func(f *configs.Function, table string) (*score.Scored, error) {
+		s, by, err := scoresOf(ctx, w, f, table)
+		if by != "" {
+			out.By = by
+		}
+		return s, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	out.By = by
 	where := query.Ident(f.Name) + " IS NOT NULL"
 	if r.Where != "" {
 		if s.filter, err = openFilter(ctx, w, l, r.Where, r.Columns); err != nil {
 			return nil, err
 		}
-		out.Matching = &s.filter.n
+		if out.Matching = &s.filter.n; len(f.CombineOver) > 0 { // rows without a score are none
+			n, err := scored.DB.Int(ctx, fmt.Sprintf("SELECT count(*) FROM %s JOIN %s USING (asset_id)", matched, scored.Table))
+			if err != nil {
+				return nil, err
+			}
+			out.Matching = &n
+		}
 		where += " AND asset_id IN (SELECT asset_id FROM " + matched + ")"
 	}
 	if s.shown, err = openColumns(ctx, w, r.Columns, s.filter); err != nil {
@@ -69,18 +73,49 @@ func byFunction(ctx context.Context, w *workspace.Workspace, r Request) (*Result
 	return out, err
 }
 
-// scoresOf finds or makes the scores of a function over all rows.
-func scoresOf(ctx context.Context, w *workspace.Workspace, l *workspace.Live, f *configs.Function) (*score.Scored, string, error) {
+// fewest are the live rows of the function's embedding; of several, those of the one
+// with the fewest rows, for other rows have no score.
+func fewest(ctx context.Context, w *workspace.Workspace, f *configs.Function) (*workspace.Live, error) {
+	var least *workspace.Live
+	for _, name := range f.Spaces() {
+		e, err := w.Embedding(name)
+		if err != nil {
+			return nil, err
+		}
+		l, err := w.Live(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		if least == nil || l.Rows < least.Rows {
+			least = l
+		}
+	}
+	return least, nil
+}
+
+// scoresOf finds or makes the scores of a function within one embedding, over all its
+// rows, and says why they had to be made.
+func scoresOf(ctx context.Context, w *workspace.Workspace, f *configs.Function, table string) (*score.Scored, string, error) {
+	e, err := w.Embedding(f.Embedding)
+	if err != nil {
+		return nil, "", err
+	}
+	l, err := w.Live(ctx, e)
+	if err != nil {
+		return nil, "", err
+	}
+	if l.Rows == 0 {
+		return nil, "", none(e.Name)
+	}
 	fits, err := score.NewFits(ctx, w, l, false)
 	if err != nil {
 		return nil, "", err
 	}
 	defer fits.Close()
-	table := "function " + f.Name
 	s, err := score.Current(ctx, w, fits, f, table)
 	var stale *score.StaleError
 	if err == nil {
-		return s, "stored scores", nil
+		return s, "", nil
 	}
 	if !errors.As(err, &stale) {
 		return nil, "", err

@@ -56,6 +56,7 @@ type Scorer struct {
 	Offset      float64
 	Positives   int       // max: rows that are positive anchors
 	Lambda      float64   // lda, classifier: the ridge with the largest share
+	Deviation   float64   // mean, max and sum as a part of a function over several embeddings: of its scores in the corpus' sample
 	Shares      []float64 // lda: the share of each λ of {0.3, 1, 3, 10, 30, 100, 1000} in the row
 }
 
@@ -68,7 +69,8 @@ type anchors struct {
 }
 
 // Fit fits a function to its anchors. st describes the embedding that they lie
-// in; mean, max and sum use only its Embedding, Fingerprint and Dim. What is
+// in; mean, max and sum use only its Embedding, Fingerprint and Dim, but for the
+// Deviation of parts. What is
 // wrong with the anchors is a *pipeline.UsageError that lists every finding.
 func Fit(def *Definition, positives, negatives []Vector, st *Statistics) (*Scorer, error) {
 	var faults pipeline.UsageError
@@ -86,7 +88,7 @@ func Fit(def *Definition, positives, negatives []Vector, st *Statistics) (*Score
 		Name: def.Name, Version: VersionOf(def, positives, negatives, st),
 		Embedding: st.Embedding, Fingerprint: st.Fingerprint, Combine: def.How(), Dim: st.Dim,
 	}
-	if s.Combine.UsesStatistics() {
+	if def.usesStatistics() {
 		s.Statistics = st.ID
 	}
 	var err error
@@ -103,6 +105,9 @@ func Fit(def *Definition, positives, negatives []Vector, st *Statistics) (*Score
 		err = s.fitClassifier(pos, neg, st)
 	default:
 		err = fmt.Errorf("combine %q is unknown; write one of %s", def.Combine, joinCombines())
+	}
+	if err == nil && def.Partial() && !s.Combine.UsesStatistics() {
+		err = s.measure(st)
 	}
 	if err != nil {
 		return nil, pipeline.Usagef("function %s: %v", def.Name, err)

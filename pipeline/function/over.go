@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -17,7 +18,8 @@ import (
 // The function is fitted within each embedding by itself, with the same Combine,
 // so that its scores in all of them have one unit: standard deviations above the
 // corpus (lda), cosines (mean, max, sum) or probabilities (classifier). The score
-// of a row is their weighted mean. A row that lacks one of the vectors has no
+// of a row is their weighted mean; for cosines, which lie close together in one
+// embedding and far apart in another, with the weights of Shares. A row that lacks one of the vectors has no
 // score: the mean of what is there would spread wider than a mean of several (two
 // z-scores that do not depend on each other have one of standard deviation 0.71),
 // so rows with one vector would crowd the top whatever they show.
@@ -35,6 +37,28 @@ func (o Over) Share(embedding string) float64 {
 	return o[embedding] / sum
 }
 
+// Shares are the parts of all weights by embedding: they sum to 1. deviations are
+// those of the parts' scores in the corpus (Scorer.Deviation); each weight is divided
+// by its own. The mean so orders rows as a mean of standardised scores does, and stays
+// in the unit of its parts. Without all of them the weights count as they are.
+func (o Over) Shares(deviations map[string]float64) map[string]float64 {
+	known := true
+	for n := range o {
+		known = known && deviations[n] > 0
+	}
+	out, sum := map[string]float64{}, 0.0
+	for _, n := range o.Names() {
+		if out[n] = o.Share(n); known {
+			out[n] /= deviations[n]
+		}
+		sum += out[n]
+	}
+	for n := range out {
+		out[n] /= sum
+	}
+	return out
+}
+
 // String is the weighted mean for people: "0.7 image + 0.3 text".
 func (o Over) String() string {
 	var parts []string
@@ -42,6 +66,38 @@ func (o Over) String() string {
 		parts = append(parts, fmt.Sprintf("%.4g %s", o.Share(n), n))
 	}
 	return strings.Join(parts, " + ")
+}
+
+// usesStatistics reports whether the fit of d depends on the corpus: by its
+// combination, or because the weights of its parts do.
+func (d *Definition) usesStatistics() bool { return d.How().UsesStatistics() || d.Partial() }
+
+// leastDeviation bounds Scorer.Deviation from below, as a part of the longest row's
+// length: where all rows are alike, the share of the part must not run to infinity.
+const leastDeviation = 0.01
+
+// measure sets Deviation to that of the scores of the corpus' sample.
+func (s *Scorer) measure(st *Statistics) error {
+	pass, err := NewPass(s.Dim, []*Scorer{s})
+	if err != nil {
+		return err
+	}
+	n := len(st.SampleIDs)
+	scores := make([]float32, n)
+	pass.Score(st.Sample, n, [][]float32{scores})
+	mean, sum := 0.0, 0.0
+	for _, x := range scores {
+		mean += float64(x) / float64(n)
+	}
+	for _, x := range scores {
+		sum += (float64(x) - mean) * (float64(x) - mean)
+	}
+	longest := 0.0
+	for i := 0; i < len(s.Rows); i += s.Dim {
+		longest = max(longest, norm2(s.Rows[i:i+s.Dim]))
+	}
+	s.Deviation = max(math.Sqrt(sum/float64(max(n, 1))), leastDeviation*math.Sqrt(longest))
+	return nil
 }
 
 // Partial reports whether d is what Part returns of a function over several embeddings.

@@ -27,6 +27,7 @@ type scorerMeta struct {
 	Offset      float64   `json:"offset"`
 	Positives   int       `json:"positives,omitempty"`
 	Lambda      float64   `json:"lambda,omitempty"`
+	Deviation   float64   `json:"deviation,omitempty"`
 	Shares      []float64 `json:"shares,omitempty"` // a record: scoring needs the row alone
 }
 
@@ -49,7 +50,7 @@ func EncodeScorers(scorers []*Scorer) ([]byte, error) {
 		seen[s.Name] = true
 		n := len(s.Rows) / s.Dim
 		metas = append(metas, scorerMeta{s.Name, s.Version, s.Embedding, s.Fingerprint, s.Statistics,
-			s.Combine, s.Dim, n, s.Offset, s.Positives, s.Lambda, s.Shares})
+			s.Combine, s.Dim, n, s.Offset, s.Positives, s.Lambda, s.Deviation, s.Shares})
 		ts = append(ts, tensor{name: s.Name, shape: []int{n, s.Dim}, f32: s.Rows})
 	}
 	list, err := json.Marshal(metas)
@@ -85,7 +86,7 @@ func DecodeScorers(data []byte) ([]*Scorer, error) {
 		scorers[i] = &Scorer{
 			Name: m.Name, Version: m.Version, Embedding: m.Embedding, Fingerprint: m.Fingerprint,
 			Statistics: m.Statistics, Combine: m.Combine, Dim: m.Dim, Rows: t.f32, Offset: m.Offset,
-			Positives: m.Positives, Lambda: m.Lambda, Shares: m.Shares,
+			Positives: m.Positives, Lambda: m.Lambda, Deviation: m.Deviation, Shares: m.Shares,
 		}
 	}
 	return scorers, nil

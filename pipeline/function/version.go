@@ -37,7 +37,8 @@ type versionAnchor struct {
 // VersionOf is the version of a function: a hash of its combination and the
 // parameters of that, the anchors' kinds, ids, weights and content hashes in
 // any order, the embedding's fingerprint, and the statistics' id where the
-// combination uses them. Neither name nor threshold are in it. Of the anchors'
+// combination or, in a part of a function over several embeddings, its share uses
+// them. Neither name nor threshold are in it. Of the anchors'
 // vectors only those without a Hash are read; of st only ID and Fingerprint.
 func VersionOf(def *Definition, positives, negatives []Vector, st *Statistics) string {
 	v := struct {
@@ -52,7 +53,7 @@ func VersionOf(def *Definition, positives, negatives []Vector, st *Statistics) s
 		Positive: versionAnchors(positives), Negative: versionAnchors(negatives),
 		Fingerprint: st.Fingerprint,
 	}
-	if def.How().UsesStatistics() {
+	if def.usesStatistics() {
 		v.Statistics = st.ID
 	}
 	data, err := json.Marshal(v)

@@ -6,12 +6,17 @@ For every function, in double precision, from the definition and the anchors' ve
   mean, max, sum   the whole formula
   lda              the discriminant with the recorded shares of each λ, and that leave-one-out gives these shares
   classifier       the logistic regression, fitted again, with the recorded λ, and that this has the largest share
+  combine_over     each part as above, in its embedding, from the anchors that have a place there; and the weighted
+                   mean against the scores in batches: null where a row lacks one of the vectors. Weights of
+                   cosines (mean, max, sum) are divided by the deviation of the part's scores in the corpus' sample
+  like             the definition with what it takes over
 and the statistics (mean and covariance) from the vectors, while these are still the rows that they
 were made of. Every score must agree to 1e-5. Anchors that are texts or pictures need --text or --image;
 without it such a function is scored with its recorded weights only, and the line says so.
 """
 
 import glob
+import json
 import os
 
 import numpy as np
@@ -34,15 +39,88 @@ def main(report):
     files = sorted(f for g in args.functions for f in glob.glob(g))
     if not files:
         raise ValueError(f"no function file fits {args.functions}")
-    definitions = [dict(load_yaml(f), file=f) for f in files]
+    definitions = derive([located(dict(load_yaml(f), file=f)) for f in files])
+    known = {}
     for name, fingerprint in ws.embeddings():
-        mine = [d for d in definitions if d["embedding"] == name]
+        mine = [dict(d, partial="combine_over" in d) for d in definitions if name in spaces(d)]
         if mine:
-            Embedding(report, ws, name, fingerprint, models.get(name)).check(mine)
-    known = {n for n, _ in ws.embeddings()}
+            known[name] = Embedding(report, ws, name, fingerprint, models.get(name))
+            known[name].check(mine)
     for d in definitions:
-        if d["embedding"] not in known:
-            report.check(False, f"function {d['name']}", f"its embedding {d['embedding']} has no vectors")
+        lacking = [e for e in spaces(d) if e not in known]
+        if lacking:
+            report.check(False, f"function {d['name']}", f"its embedding {', '.join(lacking)} has no vectors")
+        elif "combine_over" in d:
+            check_over(report, ws, d, known)
+
+
+def spaces(d):
+    return sorted(d["combine_over"]) if "combine_over" in d else [d["embedding"]]
+
+
+def located(d):
+    """Paths of anchors begin at the folder of the file that states them."""
+    for side in (d.get("anchors") or {}).values():
+        for a in side or []:
+            for key in ("uri", "vector"):
+                if key in a and "://" not in a[key]:
+                    a[key] = os.path.join(os.path.dirname(os.path.abspath(d["file"])), a[key])
+    return d
+
+
+def derive(definitions):
+    """Fills in what functions take over from those that they are like."""
+    by_name = {d["name"]: d for d in definitions}
+
+    def resolve(d, through=()):
+        if "like" not in d:
+            return d
+        if d["name"] in through or d["like"] not in by_name:
+            raise ValueError(f"function {d['name']}: like {d['like']} leads nowhere")
+        base = resolve(by_name[d["like"]], (*through, d["name"]))
+        out = dict(d)
+        if not {"embedding", "combine_over"} & set(d):
+            out.update({k: base[k] for k in ("embedding", "combine_over") if k in base})
+        for k in ("combine", "threshold"):
+            if k in base:
+                out.setdefault(k, base[k])
+        mine, theirs = d.get("anchors") or {}, base.get("anchors") or {}
+        key = lambda a: next((k, a[k]) for k in ("asset", "text", "uri", "vector") if k in a)
+        own = {key(a) for side in mine.values() for a in side or []}
+        out["anchors"] = {s: list(mine.get(s) or []) + [a for a in theirs.get(s) or [] if key(a) not in own] for s in ("positive", "negative")}
+        return out
+
+    return [resolve(d) for d in definitions]
+
+
+def check_over(report, ws, d, embeddings):
+    """The weighted mean of a function over several embeddings, against the batches that read these very scores."""
+    parts = {e: embeddings[e].parts.get(d["name"]) for e in spaces(d)}
+    if None in parts.values():
+        return  # its part failed, and that was said
+    weights = {e: w / (parts[e][1] or 1) for e, w in d["combine_over"].items()}
+    whole = sum(weights.values())
+    rows = worst = nulls = 0
+    for name, slot, folder, lineage in ws.batches():
+        read = {t["table"]: t["version"] for t in lineage.get("tables", [])}
+        if any(read.get(f"scores/{e}") != ws.open(os.path.join("scores", e)).version() for e in parts):
+            continue
+        for fn in (f for f in lineage.get("functions", []) if f["name"] == d["name"]):
+            off = max(abs(fn.get("shares", {}).get(e, 0) - w / whole) for e, w in weights.items())
+            report.check(off < 1e-4, f"{d['name']}: shares in batch {name}", f"differ by {off:.1e}")
+        with open(os.path.join(folder, "batch.jsonl"), encoding="utf8") as f:
+            for row in map(json.loads, f):
+                ours = row["scores"].get(d["name"])
+                at = {e: embeddings[e].by_id.get(row["asset_id"]) for e in parts}
+                lacking = None in at.values()
+                rows, nulls = rows + 1, nulls + lacking
+                if lacking or ours is None:
+                    report.check(lacking and ours is None, f"{d['name']}: {row['asset_id']} in batch {name}",
+                                 "has a score without all vectors" if lacking else "has no score")
+                else:
+                    worst = max(worst, abs(ours - sum(w / whole * parts[e][0][at[e]] for e, w in weights.items())))
+    report.check(worst <= TOLERANCE, f"{d['name']}: weighted mean over {', '.join(parts)}",
+                 f"{rows} rows in batches, {nulls} of them without all vectors, largest difference {worst:.1e}")
 
 
 class Embedding:
@@ -59,6 +137,7 @@ class Embedding:
         self.statistics = ws.statistics(name, fingerprint)
         self.fitted = ws.fitted(name, fingerprint)
         self.basis = {}
+        self.parts = {}  # of functions over several embeddings: scores of all rows, deviation
 
     def check(self, definitions):
         for sid, (meta, arrays) in self.statistics.items():
@@ -101,8 +180,9 @@ class Embedding:
             return
         fit = self.fitted.get((d["name"], next(iter(versions))))
         pos, neg, why = self.anchors(d)
-        if why and fit is None:
-            self.report.check(False, f"{d['name']}", f"{why}, and no fitted file holds its weights")
+        if why and fit is None or not why and not pos.rows:
+            why = f"{why}, and no fitted file holds its weights" if why else f"no positive anchor has a vector in {self.name}"
+            self.report.check(False, f"{d['name']}", why)
             return
         if why:
             theirs, what = recorded(fit, self.x), f"recorded weights only: {why}"
@@ -123,10 +203,30 @@ class Embedding:
             else:
                 theirs, what = classifier(self.x, pos, neg, b, fit["lambda"]), f"logistic regression with λ {fit['lambda']:g}"
             self.check_lambda(d, pos, neg, b, fit["lambda"], fit.get("shares"))
+        if d["partial"]:
+            self.parts[d["name"]] = theirs, self.deviation(d, fit, theirs, pos, neg)
         diff = np.abs(theirs[rows] - ours)
         worst = int(np.nanargmax(diff)) if len(diff) else 0
         self.report.check(not np.isnan(diff).any() and diff.max() <= TOLERANCE, f"{d['name']}: {how}, {what}, {len(ours)} rows",
                           f"largest difference {diff.max():.1e} ({self.ids[rows[worst]]}: ours {ours[worst]:.6f}, numpy {theirs[rows[worst]]:.6f})")
+
+    def deviation(self, d, fit, theirs, pos, neg):
+        """That of a part's cosines in the corpus' sample, as the fitted file must have it; 1 of other scores."""
+        if d.get("combine", "lda") in ("lda", "classifier"):
+            return 1
+        if fit is None:
+            self.report.check(False, f"{d['name']}", f"no fitted file holds its deviation in {self.name}")
+            return 1
+        meta, arrays = self.statistics[fit["statistics"]]
+        at = [self.by_id.get(a) for a in json.loads(meta["sample_ids"])]
+        if None in at:  # rows that are gone since: the file's own weights score them
+            found = recorded(fit, unit(arrays["sample"])).std()
+        else:
+            found = theirs[at].std()
+        if pos is not None:
+            found = max(found, 0.01 * longest(d["combine"], pos, neg))
+        self.report.check(abs(found - fit.get("deviation", 0)) < 1e-5, f"{d['name']}: deviation in {self.name}", f"ours {fit.get('deviation')}, numpy {found:.6f}")
+        return found
 
     def check_lambda(self, d, pos, neg, b, chosen, recorded):
         """A rank that rounding moves by one moves a share: 0.05 is allowed."""
@@ -145,13 +245,16 @@ class Embedding:
             for a in d["anchors"].get(side) or []:
                 weight = a.get("weight", 1)
                 if "asset" in a:
+                    if a["asset"] not in self.by_id and d["partial"]:
+                        continue  # it counts in the other embeddings
                     if a["asset"] not in self.by_id:
                         raise ValueError(f"function {d['name']}: anchor {a['asset']} has no vector")
                     out.add(self.x[self.by_id[a["asset"]]], weight, a["asset"])
                 elif "vector" in a:
-                    path = os.path.join(os.path.dirname(d["file"]), local_path(a["vector"]))
-                    for v in np.atleast_2d(np.load(path)):
+                    for v in np.atleast_2d(np.load(local_path(a["vector"]))):
                         out.add(unit(v), weight, None)
+                elif d["partial"] and self.model and (self.model[0] == "text") != ("text" in a):
+                    continue
                 elif not self.model:
                     return None, None, "an anchor is a text or picture and no model was given"
                 else:
@@ -165,8 +268,7 @@ class Embedding:
         if kind == "text" and "text" in a:
             return unit(peer_texts([a["text"]], *model.split(",")))[0]
         if kind == "image" and "uri" in a:
-            path = local_path(a["uri"])
-            return unit(peer_images([os.path.join(os.path.dirname(os.path.abspath(d["file"])), path)], model))[0]
+            return unit(peer_images([local_path(a["uri"])], model))[0]
         raise ValueError(f"function {d['name']}: anchor {a} does not fit the {kind} embedding {self.name}")
 
 
@@ -188,7 +290,6 @@ class Basis:
     """The statistics and the eigenbasis of their covariance."""
 
     def __init__(self, meta, arrays):
-        import json
         self.mean, cov = arrays["mean"], arrays["covariance"]
         self.total = int(meta["total"])
         self.sample, self.sample_ids = arrays["sample"].astype(np.float64), json.loads(meta["sample_ids"])
@@ -221,6 +322,13 @@ def total(x, pos, neg):
     for k, r in zip(neg.weights, neg.rows):
         w = w - k * r
     return x @ w
+
+
+def longest(how, pos, neg):
+    """The length of the longest row that vectors are multiplied with."""
+    if how == "sum":
+        return np.linalg.norm(np.sum([w * r for w, r in zip(pos.weights + [-w for w in neg.weights], pos.rows + neg.rows)], 0))
+    return 1
 
 
 def lda(x, pos, neg, b, shares):

@@ -43,9 +43,10 @@ def main(report):
 def check_batch(report, ws, title, folder, lineage):
     versions = {t["table"]: t["version"] for t in lineage.get("tables", [])}
     thresholds = {f["name"]: f["threshold"] for f in lineage.get("functions", []) if "threshold" in f}
+    shares = {f["name"]: f["shares"] for f in lineage.get("functions", []) if f.get("shares")}
     settings = {s["name"]: s["value"] for s in lineage.get("settings", [])}
     funnel = {s["step"]: s["rows"] for s in lineage.get("funnel", [])}
-    corpus = Corpus(ws, versions, thresholds)
+    corpus = Corpus(ws, versions, thresholds, shares)
     where = settings.get("where") or "true"
     found = corpus.ids(where)
     first = lineage["funnel"][0] if lineage.get("funnel") else None
@@ -77,10 +78,11 @@ class Corpus:
 
     labeled and batched say whether the asset is in these tables; label is the first by name, prediction the
     surest. A function's f is the score of the asset as it is now, f_match whether that reaches the threshold
-    (false without a score), f_pct its percentile among all scored rows."""
+    (false without a score), f_pct its percentile among all scored rows. Of a function over several embeddings
+    f is the mean of its columns by its shares, NULL where one is missing."""
 
-    def __init__(self, ws, versions, thresholds):
-        self.ws, self.versions, self.thresholds = ws, versions, thresholds
+    def __init__(self, ws, versions, thresholds, shares={}):
+        self.ws, self.versions, self.thresholds, self.shares = ws, versions, thresholds, shares
         self.db = duckdb.connect()
         assets = self.table("assets")
         self.rows = assets.num_rows
@@ -98,6 +100,8 @@ class Corpus:
         self.one("predictions", {"prediction": "arg_max(prediction, confidence)", "confidence": "max(confidence)"}, columns, joins)
         for name, fingerprint in ws.embeddings():
             self.scores(name, fingerprint, assets, columns, joins)
+        for f, parts in shares.items():
+            self.over(f, parts, columns, joins)
         self.db.execute(f"CREATE VIEW candidates AS SELECT {', '.join(columns)} FROM assets a {' '.join(joins)}")
 
     def table(self, root):
@@ -128,7 +132,10 @@ class Corpus:
         t = t.filter(pa.array(live))
         view = f"scores_{name.replace('-', '_')}"
         self.db.register(view, t)
-        functions = [c for c in t.column_names if c not in ("asset_id", "version")]
+        self.three(view, [c for c in t.column_names if c not in ("asset_id", "version") and c not in self.shares], columns, joins)
+
+    def three(self, view, functions, columns, joins):
+        """Adds the three columns of functions whose scores lie in a view."""
         parts = ["asset_id"]
         for f in functions:
             q = quote(f)
@@ -141,6 +148,14 @@ class Corpus:
             columns.append(f"coalesce({cut}, false) AS {quote(f + '_match')}")
         self.db.execute(f"CREATE TABLE f_{view} AS SELECT {', '.join(parts)} FROM {view}")
         joins.append(f"LEFT JOIN f_{view} ON f_{view}.asset_id = a.asset_id")
+
+    def over(self, f, shares, columns, joins):
+        q, view = quote(f), f"over_{f}"
+        tables = [f"scores_{e.replace('-', '_')}" for e in sorted(shares)]
+        mean = " + ".join(f"{shares[e]!r}::DOUBLE * {t}.{q}" for e, t in zip(sorted(shares), tables))
+        self.db.execute(f"CREATE VIEW {view} AS SELECT asset_id, ({mean})::FLOAT AS {q} FROM {tables[0]} "
+                        + " ".join(f"JOIN {t} USING (asset_id)" for t in tables[1:]))
+        self.three(view, [f], columns, joins)
 
     def ids(self, where):
         """The ids that pass; an expression that is NULL does not."""
