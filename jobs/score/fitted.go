@@ -46,7 +46,7 @@ func Statistics(ctx context.Context, w *workspace.Workspace, l *workspace.Live) 
 // their embedding: for lda, classifier, and texts among pictures.
 func NeedsStatistics(l *workspace.Live, fns []*configs.Function) bool {
 	return slices.ContainsFunc(fns, func(f *configs.Function) bool {
-		return f.How().UsesStatistics() || l.Space.Spec.Kind == models.Image && slices.ContainsFunc(all(f), func(a function.Anchor) bool { return a.Text != "" })
+		return f.UsesStatistics() || l.Space.Spec.Kind == models.Image && slices.ContainsFunc(all(f), func(a function.Anchor) bool { return a.Text != "" })
 	})
 }
 

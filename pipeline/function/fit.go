@@ -88,7 +88,7 @@ func Fit(def *Definition, positives, negatives []Vector, st *Statistics) (*Score
 		Name: def.Name, Version: VersionOf(def, positives, negatives, st),
 		Embedding: st.Embedding, Fingerprint: st.Fingerprint, Combine: def.How(), Dim: st.Dim,
 	}
-	if def.usesStatistics() {
+	if def.UsesStatistics() {
 		s.Statistics = st.ID
 	}
 	var err error

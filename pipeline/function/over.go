@@ -68,9 +68,9 @@ func (o Over) String() string {
 	return strings.Join(parts, " + ")
 }
 
-// usesStatistics reports whether the fit of d depends on the corpus: by its
+// UsesStatistics reports whether the fit of d depends on the corpus: by its
 // combination, or because the weights of its parts do.
-func (d *Definition) usesStatistics() bool { return d.How().UsesStatistics() || d.Partial() }
+func (d *Definition) UsesStatistics() bool { return d.How().UsesStatistics() || d.Partial() }
 
 // leastDeviation bounds Scorer.Deviation from below, as a part of the longest row's
 // length: where all rows are alike, the share of the part must not run to infinity.

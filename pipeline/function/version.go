@@ -53,7 +53,7 @@ func VersionOf(def *Definition, positives, negatives []Vector, st *Statistics) s
 		Positive: versionAnchors(positives), Negative: versionAnchors(negatives),
 		Fingerprint: st.Fingerprint,
 	}
-	if def.usesStatistics() {
+	if def.UsesStatistics() {
 		v.Statistics = st.ID
 	}
 	data, err := json.Marshal(v)
