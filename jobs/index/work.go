@@ -153,6 +153,11 @@ func (s *Stage) gather(ctx context.Context, p *task.Plan, n int, b *build) (made
 			continue
 		}
 		path, err := in.Local(ctx, listsKey(t.Hash), s.W.Cache)
+		if errors.Is(err, store.ErrNotFound) { // the marker outlived its files: the index was published once and is gone
+			if _, err = s.Do(ctx, p, t); err == nil {
+				path, err = in.Local(ctx, listsKey(t.Hash), s.W.Cache)
+			}
+		}
 		if err != nil {
 			return nil, nil, err
 		}
