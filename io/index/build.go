@@ -49,25 +49,46 @@ func train(ctx context.Context, path string, p *Params, src Vectors, progress pi
 	if err != nil {
 		return nil, err
 	}
-	v, err := newIVF(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, v.close()) }()
-	c = progress.Start("train index", "rows", int64(len(rows)))
-	defer c.Done()
-	if err := v.train(ctx, sample); err != nil {
-		return nil, err
-	}
-	c.Add(int64(len(rows)))
 	empty := *p
 	empty.Rows = 0
 	return q, whole(path, func(temp string) error {
-		if err := v.write(ctx, temp); err != nil {
+		if p.Kind == IVFPQ {
+			err = trainRotated(ctx, temp, p, sample, progress)
+		} else {
+			err = trainLists(ctx, temp, p, sample, progress)
+		}
+		if err != nil {
 			return err
 		}
 		return verify(temp, &empty)
 	})
+}
+
+// trainLists finds the centroids with k-means of this package; FAISS trains the codes.
+func trainLists(ctx context.Context, path string, p *Params, sample []float32, progress pipeline.Progress) error {
+	c := progress.Start("train index", "rows", int64(kmeansRounds*p.TrainRows))
+	defer c.Done()
+	centres, err := kmeans(ctx, sample, p.Dim, p.NList, p.Seed, c.Add)
+	if err != nil {
+		return err
+	}
+	return trainWith(ctx, path, p, centres, sample)
+}
+
+// trainRotated leaves all training to FAISS: the centroids are of rotated rows.
+func trainRotated(ctx context.Context, path string, p *Params, sample []float32, progress pipeline.Progress) (err error) {
+	v, err := newIVF(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.close()) }()
+	c := progress.Start("train index", "rows", int64(p.TrainRows))
+	defer c.Done()
+	if err := v.train(ctx, sample); err != nil {
+		return err
+	}
+	c.Add(int64(p.TrainRows))
+	return v.write(ctx, path)
 }
 
 // Lists writes rows lo to hi-1 to the file path as an index of the kind of p, whose

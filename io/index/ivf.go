@@ -1,5 +1,14 @@
 package index
 
+/*
+#include <stdint.h>
+#include <stdlib.h>
+int faiss_train_with_centroids(const char *path, int d, const char *description, int metric, size_t nlist,
+                               const float *centroids, int64_t n, const float *x);
+const char *faiss_get_last_error(void);
+*/
+import "C"
+
 import (
 	"context"
 	"errors"
@@ -7,6 +16,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"unsafe"
 
 	faiss "github.com/blevesearch/go-faiss"
 
@@ -23,12 +33,13 @@ type ivf struct {
 	rows  int64
 	nlist int
 	hnsw  bool
+	coded bool // scores are approximate, so ties mean nothing
 }
 
 var errClosed = errors.New("the index is closed")
 
 func newIVF(ctx context.Context, p *Params) (*ivf, error) {
-	v := &ivf{dim: p.Dim, nlist: p.NList, hnsw: p.HNSW}
+	v := &ivf{dim: p.Dim, nlist: p.NList, hnsw: p.HNSW, coded: p.coded()}
 	err := onFAISS(ctx, func() (err error) {
 		if v.ix, err = faiss.IndexFactory(p.Dim, p.Factory, faiss.MetricInnerProduct); err != nil {
 			return err
@@ -39,6 +50,26 @@ func newIVF(ctx context.Context, p *Params) (*ivf, error) {
 		return nil, errors.Join(fmt.Errorf("make a FAISS index %s: %w", p.Factory, err), v.close())
 	}
 	return v, nil
+}
+
+// trainWith writes an empty index with the given centroids. A graph of them grows on
+// one thread: on more, its links would depend on their race.
+func trainWith(ctx context.Context, path string, p *Params, centres, sample []float32) error {
+	cpath, cfactory := C.CString(path), C.CString(p.Factory)
+	defer C.free(unsafe.Pointer(cpath))
+	defer C.free(unsafe.Pointer(cfactory))
+	return onFAISS(ctx, func() error {
+		if p.HNSW {
+			faiss.SetOMPThreads(1)
+			defer faiss.SetOMPThreads(uint(runtime.GOMAXPROCS(0)))
+		}
+		code := C.faiss_train_with_centroids(cpath, C.int(p.Dim), cfactory, metricIP, C.size_t(p.NList),
+			(*C.float)(&centres[0]), C.int64_t(len(sample)/p.Dim), (*C.float)(&sample[0]))
+		if code != 0 {
+			return errors.New(C.GoString(C.faiss_get_last_error()))
+		}
+		return nil
+	})
 }
 
 // openIVF maps an index file, after a look at its layout.
@@ -60,7 +91,7 @@ func readIVF(ctx context.Context, path string, p *Params, flags int) (*ivf, erro
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	v := &ivf{dim: p.Dim, rows: p.Rows, nlist: p.NList, hnsw: p.HNSW}
+	v := &ivf{dim: p.Dim, rows: p.Rows, nlist: p.NList, hnsw: p.HNSW, coded: p.coded()}
 	err = onFAISS(ctx, func() (err error) {
 		if v.ix, err = faiss.ReadIndex(path, flags); err != nil {
 			return damagedf("FAISS %s cannot read it: %w", FAISSVersion(), err)
@@ -182,7 +213,12 @@ func (v *ivf) search(ctx context.Context, queries []float32, k, nprobe int, out 
 }
 
 // ask is the number of rows to ask FAISS for.
-func (v *ivf) ask(k int) int { return int(min(int64(k)+tieSlack, v.rows)) }
+func (v *ivf) ask(k int) int {
+	if v.coded {
+		return int(min(int64(k), v.rows))
+	}
+	return int(min(int64(k)+tieSlack, v.rows))
+}
 
 // complete returns the k first of hits. FAISS breaks ties by the order in which
 // it meets the rows, and finds fewer than k rows when the probed lists hold no
@@ -193,7 +229,7 @@ func (v *ivf) complete(query []float32, hits []hit, k, nprobe int) ([]hit, error
 		switch {
 		case len(hits) < want && nprobe < v.nlist:
 			nprobe = min(2*nprobe, v.nlist)
-		case len(hits) == ask && int64(ask) < v.rows && hits[want-1].score == hits[ask-1].score:
+		case !v.coded && len(hits) == ask && int64(ask) < v.rows && hits[want-1].score == hits[ask-1].score:
 			ask = int(min(4*int64(ask), v.rows))
 		default:
 			return hits[:min(want, len(hits))], nil

@@ -21,7 +21,7 @@ const InnerProduct = "inner_product"
 const (
 	flatBelow       = 10_000  // rows; exact search is faster than an index is useful
 	hnswFrom        = 16_384  // lists; below, comparing with all centroids is faster than a graph of them
-	pointsPerList   = 100     // training rows a centroid: more do not raise the recall
+	pointsPerList   = 256     // training rows a centroid: more do not raise the recall
 	minPerList      = 39      // fewer, and FAISS warns of poor clusters
 	minPQTrain      = 39 << 8 // training rows of a product quantiser of 256 centroids
 	recallAt        = 10      // neighbours that recall is measured over

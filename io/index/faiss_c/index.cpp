@@ -1,5 +1,6 @@
 // Float indexes: any kind, flat, and IVF. The interface is documented in gofaiss_c.h.
 #include <faiss/IndexFlat.h>
+#include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVFPQ.h>
 #include <faiss/IndexPreTransform.h>
@@ -7,6 +8,7 @@
 #include <faiss/VectorTransform.h>
 #include <faiss/clone_index.h>
 #include <faiss/index_factory.h>
+#include <faiss/index_io.h>
 #include <faiss/utils/distances.h>
 #include <omp.h>
 
@@ -121,6 +123,20 @@ int faiss_index_factory(FaissIndex** out, int d, const char* description, FaissM
         auto index = faiss::index_factory(d, description, faiss::MetricType(metric));
         limit_training(index);
         *out = handle(index);
+    });
+}
+
+int faiss_train_with_centroids(const char* path, int d, const char* description, FaissMetricType metric, size_t nlist,
+                               const float* centroids, idx_t n, const float* x) {
+    return guard([&] {
+        std::unique_ptr<faiss::Index> index(faiss::index_factory(d, description, faiss::MetricType(metric)));
+        auto ivf = dynamic_cast<faiss::IndexIVF*>(index.get());
+        FAISS_THROW_IF_NOT_MSG(ivf && ivf->nlist == nlist, "not an IVF index of so many lists");
+        ivf->quantizer->train(nlist, centroids);
+        ivf->quantizer->add(nlist, centroids);
+        if (auto graph = dynamic_cast<faiss::IndexHNSW*>(ivf->quantizer)) graph->hnsw.efSearch = 64;
+        index->train(n, x); // finds that the quantizer is full, and trains the codes only
+        faiss::write_index(index.get(), path);
     });
 }
 

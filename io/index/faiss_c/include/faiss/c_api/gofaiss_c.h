@@ -200,6 +200,9 @@ int faiss_IndexBinaryIVF_get_centroids_and_cardinality(const FaissIndexBinaryIVF
 
 /* The version of the FAISS beneath, such as "1.7.3". */
 const char* faiss_get_version(void);
+/* Writes an empty IVF index, whose nlist centroids are given, to path. Its codes are trained on the n rows x. */
+int faiss_train_with_centroids(const char* path, int d, const char* description, FaissMetricType metric, size_t nlist,
+                               const float* centroids, idx_t n, const float* x);
 /* stop != 0: whatever FAISS call runs, or is made until it is 0 again, ends with
  * an error at its next look: between the rounds of k-means and the blocks of a
  * search or an assignment. May be called by any thread while others are in FAISS. */
