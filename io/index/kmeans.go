@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 
 	"winnow/pipeline/vec"
 )
@@ -38,6 +39,9 @@ func kmeans(ctx context.Context, rows []float32, dim, k int, seed uint64, count 
 	return centres, nil
 }
 
+// kmeansScores holds the best score of each row, and a product.
+var kmeansScores = sync.Pool{New: func() any { s := make([]float32, kmeansRows+kmeansRows*kmeansRows); return &s }}
+
 // assign finds each row's centre; of equally near ones the first.
 func assign(ctx context.Context, rows, centres []float32, dim int, nearest []int32, count func(int64)) error {
 	n, k := len(rows)/dim, len(centres)/dim
@@ -46,8 +50,9 @@ func assign(ctx context.Context, rows, centres []float32, dim int, nearest []int
 			return
 		}
 		lo, hi := b*kmeansRows, min((b+1)*kmeansRows, n)
-		scores := make([]float32, (hi-lo)*min(k, kmeansRows))
-		best := make([]float32, hi-lo)
+		buf := kmeansScores.Get().(*[]float32)
+		defer kmeansScores.Put(buf)
+		scores, best := (*buf)[kmeansRows:], (*buf)[:hi-lo]
 		for c0 := 0; c0 < k; c0 += kmeansRows {
 			c1 := min(c0+kmeansRows, k)
 			vec.MulABT(hi-lo, c1-c0, dim, rows[lo*dim:hi*dim], centres[c0*dim:c1*dim], scores)

@@ -38,6 +38,8 @@ func (s *Stage) rows(ctx context.Context, b *build, l *workspace.Live) (*rows, e
 
 // changes compares an index with the live rows.
 func (s *Stage) changes(ctx context.Context, id string, l *workspace.Live) (_ *changes, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	key := id + " " + l.Hash
 	if c := s.grown[key]; c != nil {
 		return c, nil

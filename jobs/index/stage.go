@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"winnow/io/index"
 	"winnow/io/store"
@@ -27,7 +28,9 @@ type Stage struct {
 	Rebuild bool // train and build anew, whatever is there
 
 	notes []string
-	grown map[string]*changes // by index and live rows
+	grown map[string]*changes        // by index and live rows
+	lives map[string]*workspace.Live // by embedding
+	mu    sync.Mutex                 // of the two
 }
 
 // build is one version of an index on its way, frozen by plan.
@@ -66,10 +69,12 @@ func Fresh(m *index.Meta, l *workspace.Live) bool { return m != nil && m.Live ==
 // Plan trains an index for each embedding without one of its live rows, and makes
 // its tasks.
 func (s *Stage) Plan(ctx context.Context, run string) (*task.Plan, error) {
+	defer s.frugal()()
+	s.lives = nil
 	var builds []build
 	var tasks []task.Task
 	for _, e := range s.W.Config.Embeddings {
-		l, err := s.W.Live(ctx, e)
+		l, err := s.liveOf(ctx, e)
 		if err != nil {
 			return nil, err
 		}

@@ -27,7 +27,9 @@ func (s *Stage) live(ctx context.Context, b *build) (*workspace.Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.W.Live(ctx, e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, err := s.liveOf(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +44,7 @@ func truthKey(hash string) string { return "lists/" + hash + ".truth" }
 
 // Do builds the lists of one range of rows.
 func (s *Stage) Do(ctx context.Context, p *task.Plan, t task.Task) (_ *task.Result, err error) {
+	defer s.frugal()()
 	all, err := builds(p)
 	if err != nil {
 		return nil, err
@@ -117,6 +120,7 @@ const mostBytes = 1 << 30
 
 // Commit merges the lists of each build and publishes it.
 func (s *Stage) Commit(ctx context.Context, p *task.Plan, _ []*task.Result) error {
+	defer s.frugal()()
 	all, err := builds(p)
 	if err != nil {
 		return err

@@ -228,7 +228,10 @@ func (c *collector) index(ctx context.Context, l *workspace.Live) (*Index, error
 		return nil, err
 	}
 	fresh := indexjob.Fresh(m, l)
-	i := &Index{ID: m.ID, Kind: m.Kind, Rows: m.Rows, Recall10: m.Recall10, Fresh: fresh}
+	i := &Index{ID: m.ID, Kind: m.Kind, Factory: m.Factory, Rows: m.Rows, Segments: len(m.Parts) - 1, Dead: m.Dead, Recall10: m.Recall10, Fresh: fresh}
+	if m.Kind != index.Flat {
+		i.Drift = &m.Drift
+	}
 	i.Bytes = m.Bytes()
 	if fresh {
 		return i, nil

@@ -81,6 +81,8 @@ func (r *Report) stale() {
 			add("%s has no index", e.Name)
 		case !i.Fresh:
 			add("index of %s: %s", e.Name, i.lag())
+		case i.Drift != nil && i.Drift.Retrain != "":
+			add("index of %s: to be trained anew", e.Name)
 		}
 	}
 	unscored := map[string]int{}

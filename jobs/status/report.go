@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"winnow/io/index"
 	"winnow/io/store"
 	"winnow/jobs/internal/workspace"
 )
@@ -102,7 +103,12 @@ type Index struct {
 	ID       string  `json:"id"`
 	Kind     string  `json:"kind"`
 	Rows     int64   `json:"rows"`
+	Factory  string  `json:"factory"`
+	Segments int     `json:"segments"` // beside the base
+	Dead     int64   `json:"dead"`     // rows that were not live any more when the newest version was made
 	Recall10 float64 `json:"recall_at_10"`
+	// How well what was trained fits the rows; nil for flat.
+	Drift *index.Drift `json:"drift,omitempty"`
 	Bytes    int64   `json:"bytes"`
 	Fresh    bool    `json:"fresh"`  // it is of exactly the embedded rows
 	Behind   int64   `json:"behind"` // embedded rows that it lacks

@@ -177,7 +177,31 @@ func (i *Index) text() string {
 	if !i.Fresh {
 		state = i.lag()
 	}
-	return fmt.Sprintf("%s, %s, recall@10 %.3f, %s, %s", i.Kind, count(i.Rows, "row"), i.Recall10, size(i.Bytes), state)
+	kind := i.Kind
+	if i.Drift != nil {
+		kind += " (" + i.Factory + ")"
+	}
+	parts := []string{kind, count(i.Rows, "row")}
+	if i.Segments > 0 {
+		parts = append(parts, count(int64(i.Segments), "segment"))
+	}
+	if i.Dead > 0 {
+		parts = append(parts, fmt.Sprintf("%d dead", i.Dead))
+	}
+	parts = append(parts, fmt.Sprintf("recall@10 %.3f", i.Recall10))
+	if d := i.Drift; d != nil {
+		if d.NewRecall > 0 {
+			parts = append(parts, fmt.Sprintf("%.3f of new rows", d.NewRecall))
+		}
+		if d.Imbalance > d.Trained {
+			parts = append(parts, fmt.Sprintf("imbalance %.2f, %.2f when trained", d.Imbalance, d.Trained))
+		}
+	}
+	parts = append(parts, size(i.Bytes), state)
+	if i.Drift != nil && i.Drift.Retrain != "" {
+		parts = append(parts, "to be trained anew: "+i.Drift.Retrain)
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (p *printer) functions(list []Function) {

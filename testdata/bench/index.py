@@ -40,6 +40,7 @@ def main():
     p.add_argument("--rows", type=int, default=200_000)
     p.add_argument("--large", type=int, default=2_000_000, help="0 leaves it out")
     p.add_argument("--factory", nargs="*", default=list(FACTORIES))
+    p.add_argument("--keep", action="store_true", help="leave the workspace in build/bench/work")
     p.add_argument("--winnow", default=os.path.join(ROOT, "build", "winnow"))
     p.add_argument("--out", default=os.path.join(BENCH, "index.json"))
     args = p.parse_args()
@@ -51,7 +52,8 @@ def main():
         race(table, args.rows, args.factory, args.rounds)
     if args.large:
         large(table, args.winnow, args.large)
-    shutil.rmtree(WORK)
+    if not args.keep:
+        shutil.rmtree(WORK)
     table.show(begin)
     with open(args.out, "w", encoding="utf8") as f:
         json.dump(table.rows, f, indent=1)
