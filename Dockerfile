@@ -2,12 +2,19 @@
 # The images winnow (CPU, the default) and winnow:cuda.  make docker builds both.
 
 # ---- compile, and convert the models: the same setup.sh as on any machine
+FROM rust:1-slim-bookworm AS rust
+
 FROM golang:1.26-bookworm AS build
+# cargo fetches the sources of FAISS 1.12, which is built twice: the loader takes AVX-512 or AVX2, whatever there is.
+COPY --from=rust /usr/local/cargo /usr/local/cargo
+COPY --from=rust /usr/local/rustup /usr/local/rustup
+ENV PATH=$PATH:/usr/local/cargo/bin CARGO_HOME=/usr/local/cargo RUSTUP_HOME=/usr/local/rustup
+RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY setup.sh ./
 COPY io/index/faiss_c io/index/faiss_c
 COPY models/convert models/convert
-RUN ./setup.sh && rm -rf .deps/cache
+RUN if [ "$(uname -m)" = x86_64 ]; then export FAISS=fast; fi && ./setup.sh && rm -rf .deps/cache .deps/src .deps/faiss-1.12
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .

@@ -129,6 +129,14 @@ run-bench-score:
 	@$(GO) build -o build/bench/score ./testdata/bench/score
 	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/score.py
 
+.PHONY: bench-index setup-fast run-bench-index
+bench-index: setup-fast binary run-bench-index ## measure how fast winnow builds and searches indexes, beside faiss-cpu, and in how much memory (15 minutes, 8 GB of disk)
+setup-fast:
+	@FAISS=fast ./setup.sh test
+run-bench-index:
+	@$(GO) build -o build/bench/index ./testdata/bench/index
+	@. ./env.sh && .deps/venv-interop/bin/python -B testdata/bench/index.py
+
 .PHONY: bench-functions setup-labeled run-bench-functions
 bench-functions: setup-labeled binary run-bench-functions ## measure what functions find on labeled pictures and texts (5 minutes; the first time 3 more)
 setup-labeled:

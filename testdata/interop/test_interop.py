@@ -118,7 +118,8 @@ def build_index(root, name, ids, x, factory, about):
     faiss.write_index(ix, f"{folder}/base.faiss")
     pq.write_table(pa.table({"asset_id": ids}), f"{folder}/ids.parquet")
     with open(f"{folder}/index.json", "w") as f:
-        json.dump({"params": {"rows": len(ids), "factory": factory, **about}}, f)
+        part = {"rows": len(ids), "lists": {"folder": name, "name": "base.faiss"}, "ids": {"folder": name, "name": "ids.parquet"}}
+        json.dump({"id": name, "rows": len(ids), "factory": factory, **about, "parts": [part]}, f)
 
 
 def tag(root, versions):
@@ -273,11 +274,11 @@ class Checks(unittest.TestCase):
         other = faiss.IndexFlatIP(D)
         other.add(x[::-1].copy())
         faiss.write_index(other, f"{self.ws}/indexes/image/flat/base.faiss")
-        self.assertFails(self.call(index), "indexes/image/flat: 200 searches")
+        self.assertFails(self.call(index), "indexes/image/flat/base.faiss: 200 searches")
 
     def test_index_with_low_recall(self):
-        self.edit("indexes/image/ivf/index.json", lambda d: d["params"].update(nprobe=1))
-        self.assertFails(self.call(index), "indexes/image/ivf: recall")
+        self.edit("indexes/image/ivf/index.json", lambda d: d.update(nprobe=1))
+        self.assertFails(self.call(index), "indexes/image/ivf/base.faiss: recall")
 
     def test_search(self):
         from workspace import Workspace
