@@ -108,11 +108,11 @@ type Index struct {
 	Dead     int64   `json:"dead"`     // rows that were not live any more when the newest version was made
 	Recall10 float64 `json:"recall_at_10"`
 	// How well what was trained fits the rows; nil for flat.
-	Drift *index.Drift `json:"drift,omitempty"`
-	Bytes    int64   `json:"bytes"`
-	Fresh    bool    `json:"fresh"`  // it is of exactly the embedded rows
-	Behind   int64   `json:"behind"` // embedded rows that it lacks
-	Gone     int64   `json:"gone"`   // its rows whose assets were removed or changed
+	Drift  *index.Drift `json:"drift,omitempty"`
+	Bytes  int64        `json:"bytes"`
+	Fresh  bool         `json:"fresh"`  // it is of exactly the embedded rows
+	Behind int64        `json:"behind"` // embedded rows that it lacks
+	Gone   int64        `json:"gone"`   // its rows whose assets were removed or changed
 }
 
 // States of a function.
